@@ -1,0 +1,1 @@
+"""The configuration: its model, and how YAML files become one."""

@@ -1,0 +1,364 @@
+"""Every key of the YAML files, with its default and meaning; docs/configuration.md is made from it.
+
+`bridge.yaml` is a `Config`; each file that it includes is a `RouteFile`, a *system*: one source of
+events and the namespaces that show them.
+"""
+
+from typing import Literal
+
+from msgspec import Struct, field
+
+from bridge.config.units import Duration, Rate, Size
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A mapping in the YAML; a key that is not named here is a fault."""
+
+
+class Stream(Section, frozen=True, kw_only=True):
+    """The RabbitMQ stream that is the log of all events."""
+
+    name: str = "bridge.events"
+    """Its name; every instance that shares it sees the same events in the same order."""
+    max_age: Duration = Duration("10m")
+    """How long events are kept."""
+    max_bytes: Size = Size("512MB")
+    """How much is kept; segments are a sixteenth of it."""
+
+
+class Queue(Section, frozen=True, kw_only=True):
+    """The queue of one instance, for brokers without streams (`source: queue`)."""
+
+    prefix: str = "bridge.events."
+    """Its name is this prefix and the instance's id."""
+    expires: Duration = Duration("10m")
+    """How long the queue of an instance that is away is kept."""
+    max_length: int = 100_000
+    """Messages that are kept for an instance that is away or slow; the oldest are dropped first."""
+
+
+class InvalidQueue(Section, frozen=True, kw_only=True):
+    """Where events that fit no schema go, with the reason in their headers."""
+
+    name: str = "bridge.invalid"
+    """Of the exchange and of the queue that is bound to it."""
+    max_length: int = 10_000
+    """Messages that are kept; the oldest are dropped first."""
+    max_bytes: Size = Size("64MB")
+    """Bytes that are kept; the oldest messages are dropped first."""
+
+
+class Amqp(Section, frozen=True, kw_only=True):
+    """The connection to RabbitMQ."""
+
+    url: str = "amqp://guest:guest@localhost:5672/"
+    """`amqp://` or `amqps://`, with user, password and virtual host."""
+    source: Literal["stream", "queue"] = "stream"
+    """Read events from one stream (recommended) or from a queue per instance."""
+    stream: Stream = Stream()
+    """The stream of `source: stream`."""
+    queue: Queue = Queue()
+    """The queue of `source: queue`."""
+    invalid: InvalidQueue = InvalidQueue()
+    """Where events that fit no schema go."""
+    heartbeat: Duration = Duration("10s")
+    """AMQP heartbeat: a dead connection is noticed within two of them."""
+    prefetch: int = 1000
+    """Deliveries that the broker sends ahead."""
+    confirm_timeout: Duration = Duration("5s")
+    """How long a published message may wait for the broker's confirm: then UNKNOWN_OUTCOME."""
+    connect_timeout: Duration = Duration("10s")
+    """How long one attempt to connect may take."""
+
+
+class Http(Section, frozen=True, kw_only=True):
+    """The port that clients connect to."""
+
+    host: str = "0.0.0.0"  # noqa: S104  a daemon for the network listens on all addresses unless told
+    """Address to listen on."""
+    port: int = 8000
+    """Port to listen on."""
+    paths: list[str] = field(default_factory=lambda: ["/socket.io"])
+    """Paths that speak Socket.IO."""
+    origins: str = ""
+    """Origins of pages that may connect, separated by commas; `*` is any, `null` a page from disk.
+    A client without an Origin header is no browser and is let in."""
+    ping_interval: Duration = Duration("25s")
+    """How often the server pings a client."""
+    ping_timeout: Duration = Duration("60s")
+    """How long a client may take to answer before it counts as gone."""
+    connect_timeout: Duration = Duration("10s")
+    """How long a connection may stay without a namespace."""
+    metrics: bool = True
+    """Serve `/metrics` on this port."""
+
+
+class Jwt(Section, frozen=True, kw_only=True):
+    """How tokens are verified."""
+
+    algorithms: list[str] = field(default_factory=lambda: ["HS256"])
+    """Algorithms that are accepted, all of one family (HS, RS, PS, ES or EdDSA)."""
+    secret: str = ""
+    """The shared secret of the HS family, at least 32 bytes."""
+    public_key: str = ""
+    """PEM text of the public key of the other families."""
+    user: str = "sub"
+    """The claim that names the user."""
+    audience: str | None = None
+    """Required `aud`, when set."""
+    issuer: str | None = None
+    """Required `iss`, when set."""
+    leeway: Duration = Duration("0s")
+    """Clock difference that is tolerated in `exp` and `nbf`."""
+    aliases: dict[str, str] = field(default_factory=dict)
+    """`claim: other claim`: read the other claim where the first is absent."""
+    defaults: dict[str, object] = field(default_factory=dict)
+    """`claim: value` where a token has none."""
+
+
+class Auth(Section, frozen=True, kw_only=True):
+    """Who clients are."""
+
+    jwt: Jwt = Jwt()
+    """JSON Web Tokens."""
+
+
+class Limits(Section, frozen=True, kw_only=True):
+    """Bounds for the whole instance; what exceeds one is refused or cut, as each line says."""
+
+    connections: int = 10_000
+    """Open connections; a further one is answered 503."""
+    payload: Size = Size("1MB")
+    """Bytes of one message from a client; a larger one closes the connection."""
+    namespaces: int = 16
+    """Namespaces of one connection; a further one is refused."""
+    outbox_bytes: Size = Size("1MB")
+    """Bytes that wait for one client; then its connection is cut."""
+    outbox_age: Duration = Duration("10s")
+    """How long a client may take nothing while something waits for it; then its connection is cut."""
+    inbox: int = 64
+    """Commands of one client that wait for their turn; a further one is answered RATE_LIMITED."""
+    rooms: int = 128
+    """Rooms of one client in one namespace; a further join is answered FORBIDDEN."""
+    attachments: int = 10
+    """Binary attachments of one packet; a packet with more closes the connection."""
+    duplicates: int = 50_000
+    """Message ids that are remembered, so that an event that a service publishes again is shown once."""
+    remembered_rooms: int = 10_000
+    """Rooms whose last events are remembered; the longest untouched is forgotten first."""
+
+
+class Log(Section, frozen=True, kw_only=True):
+    """The daemon's own log on standard error."""
+
+    format: Literal["console", "json"] = "console"
+    """One line a record: for people, or JSON for a collector."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The lowest level that is written."""
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """`bridge.yaml`: the daemon itself."""
+
+    amqp: Amqp = Amqp()
+    """The connection to RabbitMQ."""
+    http: Http = Http()
+    """The port that clients connect to."""
+    auth: Auth = Auth()
+    """Who clients are."""
+    limits: Limits = Limits()
+    """Bounds for the whole instance."""
+    log: Log = Log()
+    """The daemon's own log."""
+    shutdown_timeout: Duration = Duration("30s")
+    """How long SIGTERM may take to drain; then the rest is cut."""
+    include: list[str] = field(default_factory=lambda: ["routes/*.yaml"])
+    """Route files, as globs relative to this file."""
+
+
+Claims = dict[str, str | int | bool | list[str]]
+"""`claim: value`, all of which must hold; values may hold `{words}`.
+
+A claim that is a list is asked for membership, and a `"*"` in it matches all. A list of values here
+is any of them.
+"""
+
+Allow = Claims | list[Claims]
+"""Who may: claims that must all hold, or a list of such, of which one must hold. `{}` is everyone."""
+
+Emit = dict[str, object]
+"""`event: payload template`, exactly one; the payload may be any YAML value with `{words}` in it."""
+
+
+class Late(Section, frozen=True, kw_only=True):
+    """Sign-in after the connection: the client sends the event `authenticate {token, user_id?}`."""
+
+    within: Duration = Duration("10s")
+    """A client that has not signed in by then is disconnected."""
+    hold: int = 16
+    """Commands sent before it that are kept and run afterwards; a further one is NOT_AUTHENTICATED."""
+
+
+class NamespaceAuth(Section, frozen=True, kw_only=True):
+    """How clients of a namespace show who they are."""
+
+    required: bool = True
+    """False lets everyone in without a token."""
+    late: Late | None = None
+    """Also accept sign-in after the connection."""
+    authenticated: Emit = field(default_factory=lambda: {"authenticated": {"user_id": "{user.sub}"}})
+    """The answer to `authenticate`."""
+    failed: Emit = field(
+        default_factory=lambda: {
+            "authentication_failed": {"message": "{error.message}", "code": "{error.code}"}
+        }
+    )
+    """The answer to an `authenticate` that fails."""
+    expired: Emit = field(default_factory=lambda: {"token_expired": {"message": "{error.message}"}})
+    """What a client receives before its session ends with its token."""
+
+
+class Ban(Section, frozen=True, kw_only=True):
+    """Shuts out a user whose commands were too fast too often."""
+
+    after: int = 10
+    """Refusals for rate ..."""
+    within: Duration = Duration("60s")
+    """... within this time ..."""
+    duration: Duration = Duration("300s")
+    """... shut the user out for this long."""
+
+
+class NamespaceLimits(Section, frozen=True, kw_only=True):
+    """Bounds for the clients of a system, counted over all of its namespaces."""
+
+    rate: list[Rate] = field(default_factory=list)
+    """Commands per connection, such as `[10/s, 100/min]`; all must hold, exactly, in every such window."""
+    connections_per_user: int | None = None
+    """Connections of one user, counted when they authenticate."""
+    ban: Ban | None = None
+    """Shuts out a user whose commands were too fast too often."""
+
+
+class Errors(Section, frozen=True, kw_only=True):
+    """How refusals look to a client of the namespace."""
+
+    always: bool = False
+    """Send the event also when the client asked for an ack; else the ack alone carries the refusal."""
+    events: dict[str, Emit] = field(default_factory=dict)
+    """The event for each code of docs/protocol.md; `"*"` is the one for all others."""
+
+
+class Presence(Section, frozen=True, kw_only=True):
+    """Tells the others of a room who comes and goes: once per user, however many connections."""
+
+    joined: Emit | None = None
+    """What the others receive when a user's first client joins."""
+    left: Emit | None = None
+    """What the others receive when a user's last client is gone."""
+    grace: Duration = Duration("5s")
+    """How long a client whose connection broke still counts as there."""
+
+
+class Room(Section, frozen=True, kw_only=True):
+    """A room that clients may join: who, and what the others learn of it."""
+
+    allow: Allow = field(default_factory=dict)
+    """Who may join."""
+    presence: Presence | None = None
+    """Tell the others who comes and goes."""
+
+
+class OnConnect(Section, frozen=True, kw_only=True):
+    """What happens to a client once it is authenticated."""
+
+    join: list[str] = field(default_factory=list)
+    """Rooms that it joins."""
+    emit: Emit | None = None
+    """An event that it receives."""
+
+
+class Event(Section, frozen=True, kw_only=True):
+    """A route from a routing key of the exchange to clients of the namespace."""
+
+    schema: str | None = None
+    """The Struct of the body, by name; None for a binary body that is passed on as it is."""
+    event: str | None = field(default=None, name="as")
+    """The client event's name; the last word of the key where it is left out."""
+    rooms: list[str] | None = None
+    """Rooms whose members receive it; everyone in the namespace where it is left out."""
+    otherwise: list[str] = field(default_factory=list)
+    """Rooms that receive it when no room of `rooms` could be named, since a value was missing."""
+    args: list[str] | None = None
+    """Several arguments instead of the body alone, such as `["{id}", "{body}"]`."""
+    skip: Literal["sender"] | None = field(default=None, name="except")
+    """`sender`: not back to the client whose command the event is."""
+    remember: str | None = None
+    """The room whose `{room.last.<event>...}` and `{room.last_activity}` the event becomes."""
+    max_age: Duration | None = None
+    """An event older than this is dropped."""
+
+
+class Command(Section, frozen=True, kw_only=True):
+    """What a client may send, and what becomes of it."""
+
+    schema: str | None = None
+    """The Struct of the payload, by name; None for a command without payload."""
+    allow: Allow = field(default_factory=dict)
+    """Who may send it."""
+    limit: list[Rate] = field(default_factory=list)
+    """Bounds for this command alone, on top of the system's."""
+    set: dict[str, object] = field(default_factory=dict)
+    """Fields that the bridge stamps onto the body; they win over the client's."""
+    publish: str | None = None
+    """Routing key under which the body is published, with the broker's confirm."""
+    to: Literal["commands", "events"] = "commands"
+    """The exchange of `publish`; `events` is a relay to the other clients."""
+    join: list[str] = field(default_factory=list)
+    """Rooms that the client joins; each must be among the namespace's `rooms`."""
+    leave: list[str] = field(default_factory=list)
+    """Rooms that the client leaves."""
+    emit: Emit | None = None
+    """An event in answer, to this client alone."""
+    ack: object = None
+    """The ack's argument; where it is left out `{status: ok}`, with `message_id` if something was published."""
+
+
+class Namespace(Section, frozen=True, kw_only=True):
+    """What clients of one Socket.IO namespace may see and do."""
+
+    auth: NamespaceAuth | None = None
+    """How clients show who they are; the file's where it is left out."""
+    limits: NamespaceLimits | None = None
+    """Bounds; the file's where it is left out."""
+    errors: Errors | None = None
+    """How refusals look; the file's where it is left out."""
+    allow: Allow = field(default_factory=dict)
+    """Who may connect."""
+    on_connect: OnConnect = OnConnect()
+    """What happens to a client once it is authenticated."""
+    rooms: dict[str, Room] = field(default_factory=dict)
+    """Rooms that commands may join; any other cannot be joined."""
+    events: dict[str, Event] = field(default_factory=dict)
+    """Routing key pattern -> route. `{name}` is one word, captured; `{name:a|b}` one of these."""
+    commands: dict[str, Command] = field(default_factory=dict)
+    """Client event -> what becomes of it; any other is UNKNOWN_COMMAND."""
+
+
+class RouteFile(Section, frozen=True, kw_only=True):
+    """A file of `routes/`: one system."""
+
+    exchange: str
+    """The topic exchange that services publish events to."""
+    commands_exchange: str | None = None
+    """The topic exchange that commands are published to."""
+    schemas: str | None = None
+    """The module of the schemas folder that `schema:` names stand in."""
+    auth: NamespaceAuth = NamespaceAuth()
+    """How clients of all its namespaces show who they are."""
+    limits: NamespaceLimits = NamespaceLimits()
+    """Bounds for the clients of all its namespaces."""
+    errors: Errors = Errors()
+    """How refusals look in all its namespaces."""
+    namespaces: dict[str, Namespace]
+    """Namespace -> what its clients may see and do; `{name}` in it is one path segment, captured."""

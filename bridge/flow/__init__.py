@@ -1,0 +1,1 @@
+"""The two trips: deliveries to clients, and clients' commands to the broker."""

@@ -1,0 +1,101 @@
+"""What the flow asks of the edges, and what the edges ask of the flow: the only contract between them."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from bridge.errors import Code
+from bridge.model import Argument, Delivery, Emission, PublishMessage, PublishOutcome
+
+HandleBatch = Callable[[Sequence[Delivery]], Awaitable[None]]
+"""Takes deliveries in order; when it returns, the whole batch may be acknowledged."""
+
+
+class EventReader(Protocol):
+    """Reads the events of the log (or of a queue) and hands them over in batches, in order, for ever."""
+
+    async def run(self, handle: HandleBatch) -> None:
+        """Read until cancelled; reconnects by itself and resumes where it was."""
+
+
+class Publisher(Protocol):
+    """Publishes messages with publisher confirms."""
+
+    async def publish(self, message: PublishMessage) -> PublishOutcome:
+        """Publish one message; never raises for an expected outcome, answers within its time limit."""
+
+
+class Fanout(Protocol):
+    """Sends events to the clients that are in their rooms."""
+
+    def send(self, emissions: Sequence[Emission]) -> None:
+        """Write each emission once to each member of its rooms; never blocks."""
+
+
+class Client(Protocol):
+    """One Socket.IO client: one connection's seat in one namespace."""
+
+    @property
+    def sid(self) -> str:
+        """The Socket.IO id, unique over all instances."""
+
+    @property
+    def namespace(self) -> str:
+        """The concrete namespace, such as `/project/apollo`."""
+
+    @property
+    def connection_id(self) -> str:
+        """The Engine.IO connection, which several namespaces share; never shown to anyone else."""
+
+    def emit(self, event: str, args: Sequence[Argument]) -> None:
+        """Queue an event for this client alone."""
+
+    def ack(self, ack_id: int, args: Sequence[Argument]) -> None:
+        """Answer the client's event of that ack id."""
+
+    def disconnect(self) -> None:
+        """End this namespace for the client (Socket.IO DISCONNECT); idempotent."""
+
+
+class ConnectRequest(Struct, frozen=True, kw_only=True):
+    """What a client shows when it connects to a namespace."""
+
+    auth: object
+    """The decoded JSON of the CONNECT packet's payload; None when there was none."""
+    headers: Mapping[str, str]
+    """Of the Engine.IO handshake, names in lower case."""
+    query: Mapping[str, str]
+    """Of the Engine.IO handshake."""
+    remote: str
+    """The client's address."""
+
+
+class ConnectRefused(Struct, frozen=True, kw_only=True):
+    """The namespace is refused: `err.message` and `err.data.code` in the official client."""
+
+    code: Code
+    message: str
+    retry_after: float | None = None
+
+
+class Gateway(Protocol):
+    """What the Socket.IO edge tells the flow. No method raises."""
+
+    async def connect(self, client: Client, request: ConnectRequest) -> ConnectRefused | None:
+        """Admit a client to its namespace or refuse it; the edge bounds the time that this takes.
+
+        The edge sends CONNECT or CONNECT_ERROR afterwards, then calls `connected`.
+        """
+
+    def connected(self, client: Client) -> None:
+        """The CONNECT packet is on its way: what the flow emits from here on comes after it."""
+
+    def received(self, client: Client, event: str, args: Sequence[Argument], ack_id: int | None) -> None:
+        """The client sent an event."""
+
+    def disconnected(self, client: Client, *, reason: str, transport_lost: bool) -> None:
+        """The client is gone; `transport_lost` when it may come back, false when it left on purpose.
+
+        Called exactly once for every client for which `connect` was called and not refused.
+        """

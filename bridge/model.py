@@ -1,0 +1,140 @@
+"""The values that travel through the bridge: deliveries, emissions, commands and planned actions."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from msgspec import Raw, Struct
+
+from bridge.errors import Code
+
+EVERYONE = ""
+"""The room of all authenticated clients of a namespace; no template can render this name."""
+
+Argument = Raw | bytes
+"""One argument of a Socket.IO event: JSON text (`Raw`) or a binary attachment (`bytes`)."""
+
+
+class Delivery(Struct, frozen=True, kw_only=True):
+    """One message from RabbitMQ, as far as the bridge reads it."""
+
+    exchange: str
+    routing_key: str
+    body: bytes
+    content_type: str | None = None
+    headers: Mapping[str, object] = {}
+    message_id: str | None = None
+    timestamp: float | None = None
+    """Epoch seconds: the header `timestamp_in_ms`, else the property `timestamp`."""
+    offset: int | None = None
+    """Place in the stream; None from a queue."""
+
+
+class Emission(Struct, frozen=True, kw_only=True):
+    """One event for the members of some rooms of one namespace."""
+
+    route: str
+    """Name of the route that made it; the label of its metrics."""
+    namespace: str
+    event: str
+    args: tuple[Argument, ...]
+    rooms: tuple[str, ...]
+    """A client that is in several of them receives the event once."""
+    skip_sid: str | None = None
+    """The client whose own command this event is (`except: sender`)."""
+
+
+class RoomRef(Struct, frozen=True, kw_only=True):
+    """A room for presence and last values: its name within one system, over all of its namespaces."""
+
+    system: str
+    room: str
+
+
+class Remember(Struct, frozen=True, kw_only=True):
+    """The last event of a room, kept so that templates can read `{room.last.<event>.<field>}`."""
+
+    room: RoomRef
+    event: str
+    body: object
+    time: float
+    """Epoch seconds of the event."""
+
+
+class Invalid(Struct, frozen=True, kw_only=True):
+    """Why one route could not use a delivery; becomes headers of the message on `bridge.invalid`."""
+
+    route: str
+    reason: str
+    """A stable word: `not_json`, `schema`, `content_type`, `template`."""
+    error: str
+    path: str = ""
+    """JSON path of the fault in the body, such as `$.progress`."""
+
+
+class Principal(Struct, frozen=True, kw_only=True):
+    """Who a client is, as its verified token says."""
+
+    user: str
+    claims: Mapping[str, object]
+    expires_at: float | None = None
+    """Epoch seconds; None never expires (a namespace without authentication)."""
+
+
+class Command(Struct, frozen=True, kw_only=True):
+    """One event that a client sent."""
+
+    event: str
+    args: tuple[Argument, ...]
+
+
+class PublishMessage(Struct, frozen=True, kw_only=True):
+    """A message for the broker: persistent, mandatory, confirmed."""
+
+    exchange: str
+    routing_key: str
+    body: bytes
+    message_id: str
+    type: str
+    """The client event's name."""
+    timestamp: float
+    """Epoch seconds."""
+    headers: Mapping[str, str] = {}
+    content_type: str = "application/json"
+
+
+class Join(Struct, frozen=True, kw_only=True):
+    """The client enters these rooms."""
+
+    rooms: tuple[str, ...]
+
+
+class Leave(Struct, frozen=True, kw_only=True):
+    """The client leaves these rooms; a room that it is not in is no error."""
+
+    rooms: tuple[str, ...]
+
+
+Action = PublishMessage | Join | Leave
+
+
+class Refuse(Struct, frozen=True, kw_only=True):
+    """The command is not carried out; code and message reach the client."""
+
+    code: Code
+    message: str
+    details: tuple[Mapping[str, object], ...] | None = None
+    """Faults of the client's own input: `{"message": ..., "path": [...]}`."""
+    retry_after: float | None = None
+    """Seconds."""
+
+
+class PublishOutcome(StrEnum):
+    """What became of a published message."""
+
+    CONFIRMED = "confirmed"
+    UNROUTABLE = "unroutable"
+    REJECTED = "rejected"
+    BROKER_UNAVAILABLE = "broker_unavailable"
+    """It was not sent."""
+    UNKNOWN_OUTCOME = "unknown_outcome"
+    """It was sent, and no confirm came in time."""

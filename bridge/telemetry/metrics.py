@@ -1,0 +1,82 @@
+"""The Prometheus metrics of one instance; every label value comes from the configuration or this code."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_AGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0)
+
+
+class Metrics:
+    """One registry with all metrics; made once, handed to whoever counts."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.events = Counter(
+            "bridged_events_total",
+            "Events by route and what became of them: sent, invalid, stale; and, under the route '-', "
+            "duplicate and unrouted.",
+            ["route", "outcome"],
+            registry=self.registry,
+        )
+        self.deliveries = Counter(
+            "bridged_deliveries_total",
+            "Events written to a client, counted per client.",
+            registry=self.registry,
+        )
+        self.event_age = Histogram(
+            "bridged_event_age_seconds",
+            "Age of an event, by its own timestamp, when it is handed to the clients' connections.",
+            buckets=_AGE_BUCKETS,
+            registry=self.registry,
+        )
+        self.commands = Counter(
+            "bridged_commands_total",
+            "Clients' commands by name and outcome: ok, or the code of the refusal.",
+            ["command", "outcome"],
+            registry=self.registry,
+        )
+        self.connections = Gauge(
+            "bridged_connections", "Open connections (Engine.IO sessions).", registry=self.registry
+        )
+        self.clients = Gauge(
+            "bridged_clients", "Clients by namespace, as configured.", ["namespace"], registry=self.registry
+        )
+        self.refused = Counter(
+            "bridged_refused_total",
+            "Connections and namespaces that were refused, by reason.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.closed = Counter(
+            "bridged_closed_total",
+            "Connections that ended, by reason; slow_client, ping_timeout and protocol_error are the bridge's doing.",
+            ["reason"],
+            registry=self.registry,
+        )
+        self.queue_length = Gauge(
+            "bridged_queue_length",
+            "What waits, by queue: inbox (commands), outbox_bytes (to clients), publishing (no confirm yet), "
+            "invalid (for bridge.invalid).",
+            ["queue"],
+            registry=self.registry,
+        )
+        self.broker_up = Gauge(
+            "bridged_broker_up",
+            "1 while the connection stands and works, by connection: read, publish.",
+            ["connection"],
+            registry=self.registry,
+        )
+        self.reader_restarts = Counter(
+            "bridged_reader_restarts_total",
+            "Times that reading began anew, by how: resumed, new_epoch.",
+            ["how"],
+            registry=self.registry,
+        )
+        self.invalid_dropped = Counter(
+            "bridged_invalid_dropped_total",
+            "Invalid events that could not be kept for bridge.invalid, since its queue in memory was full.",
+            registry=self.registry,
+        )
+
+    def render(self) -> bytes:
+        """All metrics in the Prometheus text format."""
+        return generate_latest(self.registry)
