@@ -12,6 +12,7 @@ class Code(StrEnum):
     """
 
     VALIDATION_FAILED = "VALIDATION_FAILED"
+    UNKNOWN_NAMESPACE = "UNKNOWN_NAMESPACE"
     UNKNOWN_COMMAND = "UNKNOWN_COMMAND"
     TOO_LARGE = "TOO_LARGE"
     FORBIDDEN = "FORBIDDEN"
@@ -35,6 +36,7 @@ class Code(StrEnum):
 
 _KINDS = {
     Code.VALIDATION_FAILED: "validation",
+    Code.UNKNOWN_NAMESPACE: "validation",
     Code.UNKNOWN_COMMAND: "validation",
     Code.TOO_LARGE: "validation",
     Code.RATE_LIMITED: "validation",
