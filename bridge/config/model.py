@@ -4,9 +4,9 @@
 events and the namespaces that show them.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from bridge.config.units import Duration, Rate, Size
 
@@ -186,7 +186,7 @@ is any of them.
 Allow = Claims | list[Claims]
 """Who may: claims that must all hold, or a list of such, of which one must hold. `{}` is everyone."""
 
-Emit = dict[str, object]
+Emit = Annotated[dict[str, object], Meta(min_length=1, max_length=1)]
 """`event: payload template`, exactly one; the payload may be any YAML value with `{words}` in it."""
 
 

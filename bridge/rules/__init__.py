@@ -1,1 +1,1 @@
-"""Decides, purely: compiled rules and the plans made from them. No I/O, clock or logger."""
+"""The pure core: what the configuration says, as values and functions without I/O, clock or log."""
