@@ -1,0 +1,67 @@
+# What a person does with the project. `make run` and `make test` install what they need themselves.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+LOCK := .run/lock/bin/uv pip compile --quiet --no-config --default-index https://pypi.org/simple \
+	--universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade \
+	--custom-compile-command 'make lock' pyproject.toml --group build
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint docs lock
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  Variables: PORT (8000), AMQP_URL (a broker is found or started), JWT_SECRET (one is made),"
+	@echo "             PYTHON (python3), ARGS (what 'make test' hands to pytest, such as ARGS='-k tokens')"
+
+setup: $(VENV)/.runtime ## Install the daemon into .venv; then: .venv/bin/bridged run -c config/bridge.yaml
+
+run: setup ## Start a broker if there is none, the daemon and an example service; Ctrl-C stops all of it
+	@$(BIN)/python -m dev.run
+
+test: lint tests/node_modules/.installed ## Install what the tests need, check the code and run all tests
+	@$(BIN)/python -c 'from dev.broker import find_scripts; raise SystemExit(find_scripts() is None)' \
+		|| dev/apt-install rabbitmq-server
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev ## Check style, types, the direction of imports and the generated documentation
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/bridged docs --check
+
+docs: setup ## Write docs/configuration.md anew from the docstrings of bridge/config/model.py
+	@$(BIN)/bridged docs
+
+lock: ## Choose the newest versions anew and write requirements.txt and requirements-dev.txt
+	@$(PYTHON) -m venv .run/lock
+	@.run/lock/bin/python -m pip --quiet --disable-pip-version-check install uv
+	@$(LOCK) --output-file requirements.txt
+	@$(LOCK) --constraint requirements.txt --extra test --output-file requirements-dev.txt
+
+# Stamps: what is older than its lock file is installed again.
+
+$(VENV)/.runtime: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$(PYTHON) is older than 3.11 or missing; name another one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || dev/apt-install python3-venv
+	@test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV) ..."
+	@$(PIP) install --require-hashes -r requirements.txt
+	@$(PIP) install --no-index --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
+	@echo "Installing the tools of the tests into $(VENV) ..."
+	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@
+
+tests/node_modules/.installed: tests/package-lock.json
+	@command -v npm >/dev/null || dev/apt-install nodejs npm
+	@echo "Installing the JavaScript client into tests/node_modules ..."
+	@npm ci --prefix tests --silent --no-audit --no-fund
+	@touch $@
