@@ -1,0 +1,1 @@
+"""Who clients are: tokens and what they claim."""

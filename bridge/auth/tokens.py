@@ -1,0 +1,215 @@
+"""Verifies JSON Web Tokens purely: no clock, no network; and signs the ones that `bridged token` prints.
+
+The library checks the signature alone. Claims are checked here, against a Struct: the library lets a
+string `exp` and a `sub` with line breaks pass (notes on PyJWT 2.15).
+"""
+
+import re
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+import jwt as pyjwt
+import msgspec
+from msgspec import UNSET, Struct, UnsetType
+
+from bridge.config.model import Jwt
+from bridge.model import Principal
+
+MAX_TOKEN_BYTES: Final = 8192
+"""A longer token is refused before anything parses it."""
+
+_ID: Final = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,128}")
+_LATEST: Final = 253_402_300_799.0
+"""The end of the year 9999: a later expiry is cut to it, since timers overflow."""
+_SECRET_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
+"""Shortest secrets (RFC 7518, section 3.2: at least the size of the hash)."""
+
+
+class FaultReason(StrEnum):
+    """Why a token is not accepted; for metrics and the audit log."""
+
+    MISSING = "missing"
+    TOO_LARGE = "too_large"
+    MALFORMED = "malformed"
+    SIGNATURE = "signature"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    AUDIENCE = "audience"
+    ISSUER = "issuer"
+    CLAIMS = "claims"
+    NOT_CONFIGURED = "not_configured"
+
+
+class TokenFault(Struct, frozen=True, kw_only=True):
+    """A token is not accepted."""
+
+    reason: FaultReason
+    message: str
+    """Text for the client; it tells nothing that the client did not send."""
+
+
+class _Registered(Struct, frozen=True, kw_only=True):
+    """The claims that decide whether a token holds (RFC 7519, section 4.1)."""
+
+    exp: int | float
+    nbf: int | float | UnsetType = UNSET
+    aud: str | list[str] | UnsetType = UNSET
+    iss: str | UnsetType = UNSET
+
+
+class TokenVerifier:
+    """Verifies tokens under one configuration."""
+
+    def __init__(self, jwt: Jwt) -> None:
+        """Prepare the keys; ValueError says what is wrong with the configuration.
+
+        Without a secret and a public key every token is refused, as an open system may run.
+        """
+        self._jwt = jwt
+        self._jws = pyjwt.PyJWS(algorithms=jwt.algorithms)
+        self._key = _prepare_key(jwt, self._jws)
+
+    def verify(self, token: object, now: float) -> Principal | TokenFault:
+        """Say who the bearer is at `now` (epoch seconds), or why the token is not accepted."""
+        if token is None or token == "":
+            return _fault(FaultReason.MISSING, "A token is required.")
+        if not isinstance(token, str):
+            return _fault(FaultReason.MALFORMED, "The token must be a string.")
+        if len(token) > MAX_TOKEN_BYTES:
+            return _fault(FaultReason.TOO_LARGE, f"The token is over {MAX_TOKEN_BYTES} bytes.")
+        if not token.isascii():
+            return _fault(FaultReason.MALFORMED, "The token is malformed.")
+        if self._key is None:
+            return _fault(FaultReason.NOT_CONFIGURED, "This server accepts no tokens.")
+        payload = self._verified_payload(token, self._key)
+        if isinstance(payload, TokenFault):
+            return payload
+        return self._principal(payload, now)
+
+    def _verified_payload(self, token: str, key: object) -> bytes | TokenFault:
+        try:
+            payload: bytes = self._jws.decode(token, key, algorithms=self._jwt.algorithms)  # type: ignore[arg-type]
+        except (pyjwt.InvalidSignatureError, pyjwt.InvalidAlgorithmError, pyjwt.InvalidKeyError):
+            return _fault(FaultReason.SIGNATURE, "The token's signature is not valid.")
+        except (pyjwt.InvalidTokenError, ValueError, RecursionError):
+            return _fault(FaultReason.MALFORMED, "The token is malformed.")
+        return payload
+
+    def _principal(self, payload: bytes, now: float) -> Principal | TokenFault:
+        try:
+            claims = msgspec.json.decode(payload, type=dict[str, object])
+        except (ValueError, RecursionError):
+            return _fault(FaultReason.MALFORMED, "The token is malformed.")
+        try:
+            registered = msgspec.convert(claims, _Registered)
+        except msgspec.ValidationError as error:
+            return _fault(FaultReason.CLAIMS, f"The token's claims are not valid: {error}.")
+        fault = self._check_registered(registered, now)
+        if fault is not None:
+            return fault
+        claims = self._completed(claims)
+        user = claims.get(self._jwt.user)
+        if not isinstance(user, str) or _ID.fullmatch(user) is None:
+            return _fault(FaultReason.CLAIMS, f"The token's claim `{self._jwt.user}` must be a user id.")
+        expires_at = min(float(registered.exp) + self._jwt.leeway, _LATEST)
+        return Principal(user=user, claims=claims, expires_at=expires_at)
+
+    def _check_registered(self, claims: _Registered, now: float) -> TokenFault | None:
+        leeway, audience, issuer = self._jwt.leeway, self._jwt.audience, self._jwt.issuer
+        if now >= claims.exp + leeway:
+            return _fault(FaultReason.EXPIRED, "The token has expired.")
+        if claims.nbf is not UNSET and now < claims.nbf - leeway:
+            return _fault(FaultReason.NOT_YET_VALID, "The token is not valid yet.")
+        if audience is not None and not _names_audience(claims.aud, audience):
+            return _fault(FaultReason.AUDIENCE, "The token is not meant for this server.")
+        if issuer is not None and claims.iss != issuer:
+            return _fault(FaultReason.ISSUER, "The token's issuer is not accepted.")
+        return None
+
+    def _completed(self, claims: dict[str, object]) -> dict[str, object]:
+        """The claims with aliases and defaults; both fill gaps, neither overrides what is there."""
+        completed = dict(claims)
+        for claim, other in self._jwt.aliases.items():
+            if claim not in claims and other in claims:
+                completed[claim] = claims[other]
+        for claim, value in self._jwt.defaults.items():
+            completed.setdefault(claim, value)
+        return completed
+
+
+def sign(jwt: Jwt, claims: Mapping[str, object], *, now: float, lifetime: float) -> str:
+    """Make a token with these claims that is valid for `lifetime` seconds from `now`.
+
+    `iat`, `exp` and, where configured, `aud` and `iss` are added. ValueError when the configuration
+    holds no shared secret: the private key of the other families is not the bridge's to have.
+    """
+    algorithm = next((name for name in jwt.algorithms if name.startswith("HS")), None)
+    if algorithm is None:
+        raise ValueError(
+            f"tokens of {', '.join(jwt.algorithms)} are signed by whoever holds the private key, not here"
+        )
+    key = _prepare_key(jwt, pyjwt.PyJWS(algorithms=[algorithm]))
+    if key is None:
+        raise ValueError("auth.jwt.secret is empty: there is nothing to sign with")
+    payload = {**claims, "iat": int(now), "exp": int(now + lifetime)}
+    if jwt.audience is not None:
+        payload["aud"] = jwt.audience
+    if jwt.issuer is not None:
+        payload["iss"] = jwt.issuer
+    return pyjwt.encode(payload, jwt.secret, algorithm=algorithm)
+
+
+def _prepare_key(jwt: Jwt, jws: pyjwt.PyJWS) -> object:
+    """The key object of the configured family, or None when no key is configured."""
+    if not jwt.algorithms:
+        raise ValueError("auth.jwt.algorithms is empty (write [HS256], or what your tokens are signed with)")
+    for name in jwt.algorithms:
+        if name == "none" or name not in jws.get_algorithms() or not _is_known(jws, name):
+            raise ValueError(f'auth.jwt.algorithms: "{name}" is not known (HS256, RS256, ES256, EdDSA, ...)')
+    families = {name[:2] for name in jwt.algorithms}
+    if "HS" not in families:
+        return _prepare_public_key(jwt, jws)
+    if len(families) > 1:
+        raise ValueError("auth.jwt.algorithms: HS and public keys cannot be mixed; name one family")
+    if not jwt.secret:
+        return None
+    shortest = max(_SECRET_BYTES[name] for name in jwt.algorithms)
+    length = len(jwt.secret.encode())
+    if length < shortest:
+        raise ValueError(
+            f"auth.jwt.secret has {length} bytes; {', '.join(jwt.algorithms)} needs at least {shortest} "
+            "(make one: openssl rand -hex 32)"
+        )
+    return jws.get_algorithm_by_name(jwt.algorithms[0]).prepare_key(jwt.secret)
+
+
+def _prepare_public_key(jwt: Jwt, jws: pyjwt.PyJWS) -> object:
+    if not jwt.public_key:
+        return None
+    try:
+        key: object = jws.get_algorithm_by_name(jwt.algorithms[0]).prepare_key(jwt.public_key)
+    except (pyjwt.InvalidKeyError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"auth.jwt.public_key is no PEM public key for {jwt.algorithms[0]} "
+            "(it starts with -----BEGIN PUBLIC KEY-----)"
+        ) from error
+    return key
+
+
+def _is_known(jws: pyjwt.PyJWS, name: str) -> bool:
+    try:
+        jws.get_algorithm_by_name(name)
+    except NotImplementedError:
+        return False
+    return True
+
+
+def _names_audience(aud: str | list[str] | UnsetType, audience: str) -> bool:
+    if isinstance(aud, list):
+        return audience in aud
+    return aud == audience
+
+
+def _fault(reason: FaultReason, message: str) -> TokenFault:
+    return TokenFault(reason=reason, message=message)

@@ -1,0 +1,53 @@
+"""The last events of rooms, for `{room.last.<event>.<field>}` and `{room.last_activity}`."""
+
+from collections import OrderedDict
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from bridge.model import Remember, RoomRef
+
+
+class LastEvents(Struct, frozen=True, kw_only=True):
+    """What is remembered of one room."""
+
+    events: Mapping[str, object] = {}
+    """Client event -> body of its last occurrence."""
+    time: float | None = None
+    """Epoch seconds of the last event of any kind; None before one."""
+
+
+_NOTHING = LastEvents()
+
+
+class Remembered:
+    """The last event of each kind of up to `bound` rooms.
+
+    Only an event touches a room, reading does not: instances that read the same log forget the same
+    rooms.
+    """
+
+    def __init__(self, bound: int) -> None:
+        self._bound = bound
+        self._rooms: OrderedDict[RoomRef, tuple[dict[str, object], float]] = OrderedDict()
+
+    def put(self, last: Remember) -> None:
+        """Remember an event; the room that was longest without one is forgotten beyond the bound."""
+        known = self._rooms.get(last.room)
+        events = {} if known is None else known[0]
+        events[last.event] = last.body
+        self._rooms[last.room] = (events, last.time)
+        self._rooms.move_to_end(last.room)
+        if len(self._rooms) > self._bound:
+            self._rooms.popitem(last=False)
+
+    def view(self, room: RoomRef) -> LastEvents:
+        """What is remembered of a room; a copy that later events do not change."""
+        known = self._rooms.get(room)
+        if known is None:
+            return _NOTHING
+        events, time = known
+        return LastEvents(events=dict(events), time=time)
+
+    def __len__(self) -> int:
+        return len(self._rooms)

@@ -1,0 +1,81 @@
+"""Memberships: rooms, members, and what a change costs."""
+
+import hypothesis.strategies as st
+from hypothesis import given
+
+from bridge.state.memberships import Memberships
+
+
+def test_join_and_leave_say_whether_something_changed() -> None:
+    """A second join and a leave without a join change nothing."""
+    rooms: Memberships[str] = Memberships()
+    assert rooms.join("/chat", "a", "m1")
+    assert not rooms.join("/chat", "a", "m1")
+    assert rooms.leave("/chat", "a", "m1")
+    assert not rooms.leave("/chat", "a", "m1")
+
+
+def test_members_come_in_the_order_of_joining_and_rooms_are_per_namespace() -> None:
+    """The same room name in two namespaces is two rooms."""
+    rooms: Memberships[str] = Memberships()
+    for member in ("m3", "m1", "m2"):
+        rooms.join("/chat", "a", member)
+    rooms.join("/admin", "a", "m9")
+    assert rooms.members("/chat", "a") == ("m3", "m1", "m2")
+    assert rooms.members("/admin", "a") == ("m9",)
+    assert rooms.members("/chat", "nobody") == ()
+
+
+def test_a_snapshot_survives_changes_and_is_reused_until_one() -> None:
+    """Iterating while members leave is safe; an untouched room yields the very same tuple."""
+    rooms: Memberships[str] = Memberships()
+    for member in ("m1", "m2"):
+        rooms.join("/chat", "a", member)
+    before = rooms.members("/chat", "a")
+    assert rooms.members("/chat", "a") is before
+    for member in before:
+        rooms.leave_all(member)
+    assert before == ("m1", "m2")
+    assert rooms.members("/chat", "a") == ()
+
+
+def test_leave_all_names_what_was_left_and_forgets_empty_rooms() -> None:
+    """After the last member is gone nothing of its rooms stays."""
+    rooms: Memberships[str] = Memberships()
+    rooms.join("/chat", "a", "m1")
+    rooms.join("/chat", "b", "m1")
+    rooms.join("/admin", "a", "m1")
+    assert rooms.namespace_count == 2
+    assert rooms.rooms_of("/chat", "m1") == ("a", "b")
+    assert rooms.contains("/chat", "a", "m1")
+    assert rooms.leave_all("m1") == (("/chat", "a"), ("/chat", "b"), ("/admin", "a"))
+    assert rooms.leave_all("m1") == ()
+    assert not rooms.contains("/chat", "a", "m1")
+    assert (rooms.member_count, rooms.room_count, rooms.namespace_count) == (0, 0, 0)
+
+
+_NAMES = st.sampled_from("abc")
+_STEPS = st.lists(st.tuples(st.sampled_from(["join", "leave", "leave_all"]), _NAMES, _NAMES, _NAMES))
+
+
+@given(_STEPS)
+def test_any_history_agrees_with_a_plain_set_of_triples(steps: list[tuple[str, str, str, str]]) -> None:
+    """Whatever joins and leaves come, the index equals the naive model and counts what is there."""
+    rooms: Memberships[str] = Memberships()
+    naive: dict[tuple[str, str, str], None] = {}
+    for step, namespace, room, member in steps:
+        if step == "join":
+            rooms.join(namespace, room, member)
+            naive.setdefault((namespace, room, member))
+        elif step == "leave":
+            rooms.leave(namespace, room, member)
+            naive.pop((namespace, room, member), None)
+        else:
+            rooms.leave_all(member)
+            naive = {triple: None for triple in naive if triple[2] != member}
+        places = {(ns, name) for ns, name, _ in naive}
+        for ns, name in places:
+            assert rooms.members(ns, name) == tuple(m for n, r, m in naive if (n, r) == (ns, name))
+        assert rooms.room_count == len(places)
+        assert rooms.namespace_count == len({ns for ns, _ in places})
+        assert rooms.member_count == len({m for _, _, m in naive})
