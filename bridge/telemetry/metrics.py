@@ -48,7 +48,8 @@ class Metrics:
         )
         self.closed = Counter(
             "bridged_closed_total",
-            "Connections that ended, by reason; slow_client, ping_timeout and protocol_error are the bridge's doing.",
+            "Connections that ended, by reason; slow_client, ping_timeout and protocol_error are "
+            "the bridge's doing.",
             ["reason"],
             registry=self.registry,
         )

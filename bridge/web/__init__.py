@@ -1,0 +1,1 @@
+"""What operators ask the daemon over HTTP: whether it lives, whether it is ready, and its metrics."""

@@ -1,0 +1,87 @@
+"""`/healthz`, `/readyz` and `/metrics`: plain HTTP for orchestrators and Prometheus."""
+
+from typing import Final, Protocol
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from bridge.telemetry.metrics import Metrics
+
+BROKER_PATIENCE: Final = 30.0
+"""Seconds that the broker may be away before the instance asks for no new clients."""
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """How an instance is at this moment."""
+
+    warming_up: bool
+    """It still reads the log from before its start."""
+    shutting_down: bool
+    broker_away: float | None
+    """Seconds since the reading or the publishing connection was lost, the longer of both; None while
+    both stand."""
+
+
+class HealthSource(Protocol):
+    """Whoever knows how the instance is."""
+
+    def health(self) -> Health:
+        """The state now."""
+
+
+class Reason(Struct, frozen=True, kw_only=True):
+    """Why an instance is not ready: a stable word, and a sentence for people."""
+
+    reason: str
+    message: str
+
+
+def find_reasons(health: Health) -> tuple[Reason, ...]:
+    """Why the instance should receive no new clients; empty when it is ready."""
+    reasons = []
+    if health.shutting_down:
+        reasons.append(Reason(reason="shutting_down", message="The instance is draining its clients."))
+    if health.warming_up:
+        reasons.append(
+            Reason(reason="warming_up", message="The instance still reads the events from before its start.")
+        )
+    if health.broker_away is not None and health.broker_away > BROKER_PATIENCE:
+        away = round(health.broker_away)
+        reasons.append(Reason(reason="broker_away", message=f"RabbitMQ has been away for {away} s."))
+    return tuple(reasons)
+
+
+def make_routes(source: HealthSource, metrics: Metrics | None) -> list[web.RouteDef]:
+    """The routes to add to the daemon's application; without metrics there is no `/metrics`.
+
+    Liveness says only that the event loop answers: restarting the daemon brings no broker back.
+    """
+
+    async def healthz(_request: web.Request) -> web.Response:
+        return _json(200, {"status": "ok"})
+
+    async def readyz(_request: web.Request) -> web.Response:
+        reasons = find_reasons(source.health())
+        if reasons:
+            return _json(503, {"status": "not_ready", "reasons": reasons})
+        return _json(200, {"status": "ready"})
+
+    async def show_metrics(_request: web.Request) -> web.Response:
+        assert metrics is not None  # noqa: S101  the route exists only with metrics
+        return web.Response(body=metrics.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    routes = [web.get("/healthz", healthz), web.get("/readyz", readyz)]
+    if metrics is not None:
+        routes.append(web.get("/metrics", show_metrics))
+    return routes
+
+
+def _json(status: int, body: object) -> web.Response:
+    return web.Response(
+        status=status,
+        body=msgspec.json.encode(body),
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )
