@@ -31,7 +31,7 @@ lint: $(VENV)/.dev ## Check style, types, the direction of imports and the gener
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo --no-cache
 	@$(BIN)/bridged docs --check
 
 docs: setup ## Write docs/configuration.md anew from the docstrings of bridge/config/model.py
