@@ -1,5 +1,7 @@
 """How fast is too fast: exact sliding windows over the times of commands, and of refusals."""
 
+from collections import deque
+
 from bridge.config.model import Ban
 from bridge.config.units import Rate
 
@@ -48,9 +50,18 @@ class BanCounter:
     __slots__ = ("_after", "_duration", "_refusals", "_within")
 
     def __init__(self, ban: Ban) -> None:
-        self._refusals = RateWindow(())
-        raise NotImplementedError
+        self._after = ban.after
+        self._within = ban.within
+        self._duration = ban.duration
+        self._refusals: deque[float] = deque(maxlen=ban.after)
 
     def refused(self, now: float) -> float | None:
-        """Count a refusal at `now`; returns until when the user is banned, once it was one too many."""
-        raise NotImplementedError
+        """Count a refusal at `now`; returns until when the user is banned, once it was one too many.
+
+        The count starts anew with a ban: whoever comes back from one has all of its tries again.
+        """
+        self._refusals.append(now)
+        if len(self._refusals) < self._after or now >= self._refusals[0] + self._within:
+            return None
+        self._refusals.clear()
+        return now + self._duration
