@@ -6,7 +6,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from bridge.errors import Code
-from bridge.model import Argument, Delivery, Emission, PublishMessage, PublishOutcome
+from bridge.model import Argument, Delivery, Emission, Invalid, PublishMessage, PublishOutcome
 
 HandleBatch = Callable[[Sequence[Delivery]], Awaitable[None]]
 """Takes deliveries in order; when it returns, the whole batch may be acknowledged."""
@@ -26,6 +26,13 @@ class Publisher(Protocol):
         """Publish one message; never raises for an expected outcome, answers within its time limit."""
 
 
+class InvalidSink(Protocol):
+    """Keeps events that no schema fits for whoever repairs their service."""
+
+    def put(self, delivery: Delivery, invalid: Invalid) -> None:
+        """Queue one for the exchange of invalid events; never blocks, drops and counts beyond its bound."""
+
+
 class Fanout(Protocol):
     """Sends events to the clients that are in their rooms."""
 
@@ -34,7 +41,10 @@ class Fanout(Protocol):
 
 
 class Client(Protocol):
-    """One Socket.IO client: one connection's seat in one namespace."""
+    """One Socket.IO client: one connection's seat in one namespace; equal to itself alone."""
+
+    def __hash__(self) -> int:
+        """By identity, since rooms are sets of clients."""
 
     @property
     def sid(self) -> str:

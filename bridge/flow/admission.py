@@ -1,0 +1,115 @@
+"""Who is let in, and until when: handshake, late sign-in, renewal, expiry, bans, connections per user."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import msgspec
+from msgspec import Struct
+
+from bridge.auth.tokens import TokenFault, TokenVerifier
+from bridge.errors import Code
+from bridge.flow.pace import Pace, banned
+from bridge.flow.ports import ConnectRequest
+from bridge.flow.session import Session, Sessions
+from bridge.model import Argument, Principal, Refuse
+from bridge.rules.namespaces import NamespaceRules
+
+MAX_FAILED_SIGN_INS = 5
+"""After so many failed `authenticate` events a client that is not signed in is disconnected."""
+
+
+class SignIn(Struct, frozen=True):
+    """The payload of `authenticate`; other fields are ignored, since only the token counts."""
+
+    token: str
+    user_id: str | None = None
+
+
+class Admission:
+    """Decides who a client is; it changes the register of stays, and sends nothing."""
+
+    def __init__(
+        self, sessions: Sessions, verifier: TokenVerifier, pace: Pace, clock: Callable[[], float]
+    ) -> None:
+        """`clock` gives epoch seconds."""
+        self._sessions = sessions
+        self._verifier = verifier
+        self._pace = pace
+        self._clock = clock
+
+    def check_handshake(
+        self, namespace: NamespaceRules, words: Mapping[str, str], request: ConnectRequest, connection_id: str
+    ) -> Principal | Refuse | None:
+        """Say who connects; None when the client may still sign in with `authenticate`."""
+        token = find_token(request)
+        if token is None:
+            if not namespace.auth.required:
+                return Principal(user="", claims={})
+            if namespace.auth.late is not None:
+                return None
+            return Refuse(code=Code.NOT_AUTHENTICATED, message="A token is required")
+        return self._identify(namespace, words, token, connection_id)
+
+    def check_sign_in(self, session: Session, args: tuple[Argument, ...]) -> Principal | Refuse:
+        """Say who sends `authenticate`, or why it fails; a renewal must name the same user and tenant."""
+        try:
+            sign_in = msgspec.json.decode(args[0] if args else b"{}", type=SignIn)
+        except (msgspec.DecodeError, TypeError, RecursionError):
+            return Refuse(code=Code.VALIDATION_FAILED, message="authenticate takes {token, user_id?}")
+        found = self._identify(session.namespace, session.words, sign_in.token, session.client.connection_id)
+        if isinstance(found, Refuse):
+            return found
+        if sign_in.user_id is not None and sign_in.user_id != found.user:
+            return Refuse(code=Code.FORBIDDEN, message="The token belongs to another user")
+        known = session.principal
+        if known is not None and not same_identity(known, found):
+            return Refuse(code=Code.FORBIDDEN, message="The session belongs to another user")
+        return found
+
+    def _identify(
+        self, namespace: NamespaceRules, words: Mapping[str, str], token: object, connection_id: str
+    ) -> Principal | Refuse:
+        found = self._verifier.verify(token, self._clock())
+        if isinstance(found, TokenFault):
+            return Refuse(code=Code.NOT_AUTHENTICATED, message=found.message)
+        left = self._pace.ban_left(namespace.system, found.user)
+        if left is not None:
+            return banned(left)
+        if not namespace.allow.permits(found.claims, words):
+            return Refuse(code=Code.FORBIDDEN, message="Access to this namespace is denied")
+        most = namespace.limits.connections_per_user
+        others = self._sessions.connections(namespace.system, found.user, besides=connection_id)
+        if most is not None and others >= most:
+            return Refuse(
+                code=Code.TOO_MANY_CONNECTIONS, message=f"A user may have {most} connections at once"
+            )
+        return found
+
+    def watch_expiry(self, session: Session, expire: Callable[[Session], None]) -> None:
+        """Call `expire` when the token of the client ends, by the wall clock."""
+        session.stop_timer()
+        if session.principal is None or session.principal.expires_at is None:
+            return
+        loop = asyncio.get_running_loop()
+        left = session.principal.expires_at - self._clock()
+        if left <= 0:
+            session.timer = loop.call_soon(expire, session)
+            return
+        # The wall clock may be set while the loop's goes on: look again at least once a minute.
+        session.timer = loop.call_later(min(left, 60.0), self.watch_expiry, session, expire)
+
+
+def find_token(request: ConnectRequest) -> object:
+    """The token of the CONNECT payload's `token`, else of the Authorization header; None without one."""
+    if isinstance(request.auth, dict) and request.auth.get("token") is not None:
+        token: object = request.auth["token"]
+        return token
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    return credentials.strip() if scheme.lower() == "bearer" and credentials else None
+
+
+def same_identity(one: Principal, other: Principal) -> bool:
+    """Whether two tokens are of the same user of the same tenant."""
+    return one.user == other.user and one.claims.get("tenant") == other.claims.get("tenant")

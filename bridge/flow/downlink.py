@@ -1,0 +1,102 @@
+"""The trip of an event: from a batch of deliveries through the plan to the clients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from bridge.flow.ports import Fanout, InvalidSink
+from bridge.model import Delivery, Emission, Invalid
+from bridge.rules.compile import Rules
+from bridge.rules.plan import EventPlan, plan_event
+from bridge.state.duplicates import Duplicates
+from bridge.state.remembered import Remembered
+from bridge.telemetry.metrics import Metrics
+
+log = structlog.get_logger()
+
+WARN_EVERY = 60.0
+"""Seconds between two warnings of one route's invalid events; the metric counts them all."""
+
+
+class Downlink:
+    """Plans deliveries in their order, remembers what rooms need to know, sends to the clients."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        remembered: Remembered,
+        fanout: Fanout,
+        invalid: InvalidSink,
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        """`clock` gives epoch seconds."""
+        self._rules = rules
+        self._remembered = remembered
+        self._fanout = fanout
+        self._invalid = invalid
+        self._metrics = metrics
+        self._clock = clock
+        self._duplicates = Duplicates(rules.config.limits.duplicates)
+        self._warned: dict[tuple[str, str], float] = {}
+        self._warming_up = True
+
+    def caught_up(self) -> None:
+        """The log was read up to the moment of the start: from here on events are news."""
+        self._warming_up = False
+
+    async def handle(self, batch: Sequence[Delivery]) -> None:
+        """Carry one batch to the clients, in the same turn of the loop in which it came."""
+        now = self._clock()
+        emissions: list[Emission] = []
+        for delivery in batch:
+            plan = self._plan(delivery, now)
+            for last in plan.remembers:
+                self._remembered.put(last)
+            if self._warming_up:
+                continue
+            self._note(delivery, plan, now)
+            emissions.extend(plan.emissions)
+        if emissions:
+            self._fanout.send(emissions)
+
+    def _plan(self, delivery: Delivery, now: float) -> EventPlan:
+        if delivery.message_id is not None and self._duplicates.seen(delivery.exchange, delivery.message_id):
+            self._metrics.events.labels("-", "duplicate").inc()
+            return _NOTHING
+        try:
+            plan = plan_event(self._rules, delivery, now)
+        except Exception as error:
+            # The loop's top: one event's fault must not stop the events behind it.
+            log.exception("event.failed", exchange=delivery.exchange, offset=delivery.offset)
+            fault = Invalid(route="-", reason="internal", error=type(error).__name__)
+            return EventPlan(routed=True, invalid=(fault,))
+        if not plan.routed:
+            self._metrics.events.labels("-", "unrouted").inc()
+        return plan
+
+    def _note(self, delivery: Delivery, plan: EventPlan, now: float) -> None:
+        """Count what became of an event, and keep what no schema fits."""
+        events = self._metrics.events
+        for emission in plan.emissions:
+            events.labels(emission.route, "sent").inc()
+        for route in plan.stale:
+            events.labels(route, "stale").inc()
+        for invalid in plan.invalid:
+            events.labels(invalid.route, "invalid").inc()
+            self._warn(invalid, now)
+            self._invalid.put(delivery, invalid)
+        if plan.emissions and delivery.timestamp is not None:
+            self._metrics.event_age.observe(max(0.0, now - delivery.timestamp))
+
+    def _warn(self, invalid: Invalid, now: float) -> None:
+        """Say it once a minute for each route and reason: a faulty service must not flood the log."""
+        key = (invalid.route, invalid.reason)
+        if now - self._warned.get(key, -WARN_EVERY) >= WARN_EVERY:
+            self._warned[key] = now
+            log.warning("event.invalid", route=invalid.route, reason=invalid.reason, path=invalid.path)
+
+
+_NOTHING = EventPlan(routed=True)

@@ -1,0 +1,247 @@
+"""What the flow does when a client connects, signs in, sends, and goes: the implementation of `Gateway`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from bridge.errors import Code
+from bridge.flow.admission import MAX_FAILED_SIGN_INS, Admission
+from bridge.flow.pace import Pace, banned
+from bridge.flow.ports import Client, ConnectRefused, ConnectRequest
+from bridge.flow.rooms import Rooms
+from bridge.flow.session import Pending, Session, Sessions
+from bridge.flow.uplink import Uplink, size_of
+from bridge.model import EVERYONE, Argument, Command, Principal, Refuse
+from bridge.rules.compile import Rules
+from bridge.rules.emits import to_argument
+from bridge.rules.plan import client_scope, plan_connect, render_refusal_ack
+from bridge.telemetry.logs import Audit
+from bridge.telemetry.metrics import Metrics
+
+HELD_BYTES = 65_536
+"""Commands before sign-in are held up to this size: nobody has vouched for the client yet."""
+
+
+class BridgeGateway:
+    """Turns what clients do into stays, joins and commands; no method raises."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        sessions: Sessions,
+        admission: Admission,
+        pace: Pace,
+        rooms: Rooms,
+        uplink: Uplink,
+        metrics: Metrics,
+        clock: Callable[[], float],
+    ) -> None:
+        """`clock` gives epoch seconds."""
+        self._rules = rules
+        self._sessions = sessions
+        self._admission = admission
+        self._pace = pace
+        self._rooms = rooms
+        self._uplink = uplink
+        self._metrics = metrics
+        self._clock = clock
+        self._audit = Audit()
+        self._draining = False
+
+    def drain(self) -> None:
+        """From here on refuse connections and commands: the instance is about to stop."""
+        self._draining = True
+
+    async def connect(self, client: Client, request: ConnectRequest) -> ConnectRefused | None:
+        """Admit a client to its namespace, at once or until it signs in, or refuse it."""
+        if self._draining:
+            return self._turned_away(
+                client, request, Refuse(code=Code.SHUTTING_DOWN, message="Shutting down")
+            )
+        found = self._rules.match_namespace(client.namespace)
+        if found is None:
+            unknown = Refuse(code=Code.UNKNOWN_NAMESPACE, message="Invalid namespace")
+            return self._turned_away(client, request, unknown)
+        namespace, words = found
+        principal = self._admission.check_handshake(namespace, words, request, client.connection_id)
+        if isinstance(principal, Refuse):
+            return self._turned_away(client, request, principal)
+        session = self._sessions.open(client, namespace, words, request.remote)
+        if principal is not None:
+            self._sessions.sign_in(session, principal)
+        self._metrics.clients.labels(namespace.pattern).inc()
+        return None
+
+    def connected(self, client: Client) -> None:
+        """Let a signed-in client see the namespace; give the other one its time to sign in."""
+        session = self._sessions.get(client)
+        if session is None:
+            return
+        late = session.namespace.auth.late
+        if session.principal is not None:
+            self._let_in(session, session.principal)
+        elif late is not None:
+            session.timer = asyncio.get_running_loop().call_later(late.within, self._give_up_on, session)
+
+    def received(self, client: Client, event: str, args: Sequence[Argument], ack_id: int | None) -> None:
+        """Take a client's event: a sign-in at once, a command into the inbox."""
+        session = self._sessions.get(client)
+        if session is None or session.closed:
+            return
+        refuse = self._shutting_down() or self._pace.take(session, event)
+        if refuse is not None:
+            self._uplink.refuse(session, refuse, event=event, ack_id=ack_id)
+            if refuse.code is Code.RATE_LIMITED:
+                self._ban_if_due(session)
+        elif event == "authenticate" and session.namespace.auth.required:
+            self._sign_in(session, tuple(args), ack_id)
+        else:
+            command = Command(event=event, args=tuple(args))
+            self._enqueue(session, Pending(command, ack_id, size_of(command.args)))
+
+    def disconnected(self, client: Client, *, reason: str, transport_lost: bool) -> None:
+        """End the stay of a client that is gone; what it sent before is still carried out."""
+        session = self._sessions.get(client)
+        if session is None:
+            return
+        if session.principal is None:
+            session.discard_inbox()
+        self._rooms.exit_all(session, transport_lost=transport_lost)
+        self._sessions.close(session)
+        self._metrics.clients.labels(session.namespace.pattern).dec()
+        self._audit.closed(
+            user=_user(session), address=session.remote, namespace=session.namespace.pattern, reason=reason
+        )
+
+    def _shutting_down(self) -> Refuse | None:
+        if not self._draining:
+            return None
+        return Refuse(code=Code.SHUTTING_DOWN, message="The server is shutting down: try again")
+
+    def _turned_away(self, client: Client, request: ConnectRequest, refuse: Refuse) -> ConnectRefused:
+        self._metrics.refused.labels(refuse.code.value).inc()
+        found = self._rules.match_namespace(client.namespace)
+        pattern = found[0].pattern if found is not None else "-"
+        self._audit.refused(user=None, address=request.remote, namespace=pattern, reason=refuse.code.value)
+        return ConnectRefused(code=refuse.code, message=refuse.message, retry_after=refuse.retry_after)
+
+    def _let_in(self, session: Session, principal: Principal) -> None:
+        """The client has signed in: from here on it sees events, and its held commands are run."""
+        self._rooms.enter(session, EVERYONE)
+        plan = plan_connect(session.namespace, session.words, principal, session.client.sid, self._clock())
+        for room in plan.rooms:
+            self._rooms.enter(session, room)
+        if plan.emit is not None:
+            session.client.emit(*plan.emit)
+        self._admission.watch_expiry(session, self._expire)
+        self._audit.opened(user=principal.user, address=session.remote, namespace=session.namespace.pattern)
+        self._uplink.work(session)
+
+    def _sign_in(self, session: Session, args: tuple[Argument, ...], ack_id: int | None) -> None:
+        """Carry out `authenticate`: the first one lets the client in, a later one renews its token."""
+        found = self._admission.check_sign_in(session, args)
+        if isinstance(found, Refuse):
+            self._sign_in_failed(session, found, ack_id)
+            return
+        renewal = session.principal is not None
+        self._sessions.sign_in(session, found)
+        scope = client_scope(session.words, found, sid=session.client.sid, now=self._clock())
+        session.client.emit(*session.namespace.auth.authenticated.render(scope))
+        if ack_id is not None:
+            session.client.ack(ack_id, (to_argument({"status": "ok"}),))
+        self._metrics.commands.labels(f"{session.namespace.pattern} authenticate", "ok").inc()
+        if renewal:
+            self._renew(session, found)
+        else:
+            self._let_in(session, found)
+
+    def _sign_in_failed(self, session: Session, refuse: Refuse, ack_id: int | None) -> None:
+        scope = client_scope(
+            session.words, session.principal, sid=session.client.sid, now=self._clock(), refuse=refuse
+        )
+        session.client.emit(*session.namespace.auth.failed.render(scope))
+        if ack_id is not None:
+            session.client.ack(ack_id, render_refusal_ack(refuse))
+        self._metrics.commands.labels(f"{session.namespace.pattern} authenticate", refuse.code.value).inc()
+        self._metrics.refused.labels(refuse.code.value).inc()
+        self._audit.refused(
+            user=_user(session),
+            address=session.remote,
+            namespace=session.namespace.pattern,
+            reason=refuse.code.value,
+        )
+        session.failed_sign_ins += 1
+        if session.principal is None and session.failed_sign_ins >= MAX_FAILED_SIGN_INS:
+            self._give_up_on(session)
+
+    def _renew(self, session: Session, principal: Principal) -> None:
+        """Live on with a new token: leave the rooms that its claims forbid."""
+        due = plan_connect(
+            session.namespace, session.words, principal, session.client.sid, self._clock()
+        ).rooms
+        for room in self._rooms.rooms_of(session):
+            if room in due:
+                continue
+            found = session.namespace.find_room(room, session.words)
+            if found is None or not found[0].allow.permits(principal.claims, found[1]):
+                self._rooms.exit(session, room)
+        self._admission.watch_expiry(session, self._expire)
+
+    def _enqueue(self, session: Session, pending: Pending) -> None:
+        """Put a command into the inbox, or refuse it when there is no room."""
+        limits = self._rules.config.limits
+        event, ack_id = pending.command.event, pending.ack_id
+        late = session.namespace.auth.late
+        if session.principal is None:
+            held = late.hold if late is not None else 0
+            if len(session.inbox) >= held or session.inbox_bytes + pending.size > HELD_BYTES:
+                refuse = Refuse(code=Code.NOT_AUTHENTICATED, message="Sign in first")
+                self._uplink.refuse(session, refuse, event=event, ack_id=ack_id)
+                return
+        elif len(session.inbox) >= limits.inbox or session.inbox_bytes + pending.size > 2 * limits.payload:
+            refuse = Refuse(code=Code.RATE_LIMITED, message="Too many commands wait", retry_after=1.0)
+            self._uplink.refuse(session, refuse, event=event, ack_id=ack_id)
+            return
+        session.push(pending)
+        if session.principal is not None:
+            self._uplink.work(session)
+
+    def _ban_if_due(self, session: Session) -> None:
+        """End all stays of the user whose refusals were one too many."""
+        for stay in self._pace.note_refusal(session):
+            left = (
+                self._pace.ban_left(stay.system, stay.principal.user) if stay.principal is not None else None
+            )
+            for pending in stay.discard_inbox():
+                self._uplink.refuse(
+                    stay, banned(left or 0.0), event=pending.command.event, ack_id=pending.ack_id
+                )
+            self._end(stay, banned(left or 0.0))
+
+    def _give_up_on(self, session: Session) -> None:
+        """The client did not sign in: answer what it sent, then disconnect it."""
+        refuse = Refuse(code=Code.NOT_AUTHENTICATED, message="Sign in first")
+        for pending in session.discard_inbox():
+            self._uplink.refuse(session, refuse, event=pending.command.event, ack_id=pending.ack_id)
+        session.client.disconnect()
+
+    def _expire(self, session: Session) -> None:
+        """The client's token has ended, and its session with it."""
+        if session.closed:
+            return
+        refuse = Refuse(code=Code.NOT_AUTHENTICATED, message="The token has expired")
+        scope = client_scope(
+            session.words, session.principal, sid=session.client.sid, now=self._clock(), refuse=refuse
+        )
+        session.client.emit(*session.namespace.auth.expired.render(scope))
+        session.discard_inbox()
+        session.client.disconnect()
+
+    def _end(self, session: Session, refuse: Refuse) -> None:
+        self._uplink.refuse(session, refuse, event="-", ack_id=None)
+        session.client.disconnect()
+
+
+def _user(session: Session) -> str | None:
+    return session.principal.user if session.principal is not None else None

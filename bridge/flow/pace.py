@@ -1,0 +1,79 @@
+"""How fast clients may go: rates of connections and commands, and bans of users who do not heed them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from bridge.errors import Code
+from bridge.flow.session import Session, Sessions
+from bridge.model import Refuse
+from bridge.rules.limits import BanCounter, RateWindow
+from bridge.state.bans import Bans
+
+COUNTED_USERS = 10_000
+"""Users whose refusals are counted; the one that was refused longest ago is forgotten first."""
+
+
+class Pace:
+    """Counts commands against their limits; tells who must wait, and who is shut out."""
+
+    def __init__(self, sessions: Sessions, clock: Callable[[], float]) -> None:
+        """`clock` gives seconds that never jump (`time.monotonic`)."""
+        self._sessions = sessions
+        self._clock = clock
+        self._bans = Bans()
+        self._refusals: OrderedDict[tuple[str, str], BanCounter] = OrderedDict()
+
+    def take(self, session: Session, event: str) -> Refuse | None:
+        """Count one command of a client; a Refuse when it comes too fast."""
+        now = self._clock()
+        wait = session.lane.rate.take(now)
+        if wait is None:
+            rule = session.namespace.commands.get(event)
+            if rule is not None and rule.limit:
+                rates = session.command_rates.get(event)
+                if rates is None:
+                    rates = session.command_rates[event] = RateWindow(rule.limit)
+                wait = rates.take(now)
+        return None if wait is None else too_fast(wait)
+
+    def note_refusal(self, session: Session) -> list[Session]:
+        """Count a refusal for rate; the stays of the user that end now, if it is one too many."""
+        ban, principal = session.namespace.limits.ban, session.principal
+        if ban is None or principal is None:
+            return []
+        now = self._clock()
+        key = (session.system, principal.user)
+        counter = self._refusals.get(key)
+        if counter is None:
+            counter = self._refusals[key] = BanCounter(ban)
+        self._refusals.move_to_end(key)
+        if len(self._refusals) > COUNTED_USERS:
+            self._refusals.popitem(last=False)
+        until = counter.refused(now)
+        if until is None:
+            return []
+        del self._refusals[key]
+        self._bans.ban(session.system, principal.user, until=until, now=now)
+        return self._sessions.of_user(session.system, principal.user)
+
+    def ban_left(self, system: str, user: str) -> float | None:
+        """Seconds until the user's ban ends; None when there is none."""
+        now = self._clock()
+        until = self._bans.banned_until(system, user, now)
+        return None if until is None else until - now
+
+
+def too_fast(wait: float) -> Refuse:
+    """The refusal of a command that came too fast; `wait` is seconds."""
+    return Refuse(
+        code=Code.RATE_LIMITED, message="Rate limit exceeded", retry_after=round(max(wait, 0.001), 3)
+    )
+
+
+def banned(left: float) -> Refuse:
+    """The refusal of everything that a banned user does; `left` is seconds."""
+    return Refuse(
+        code=Code.BANNED, message="Too many commands came too fast: banned", retry_after=round(left, 1)
+    )

@@ -1,0 +1,180 @@
+"""One client's stay in one namespace, and the register of all stays of this instance."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Iterator, Mapping
+
+from msgspec import Struct
+
+from bridge.flow.ports import Client
+from bridge.model import Command, Principal
+from bridge.rules.limits import RateWindow
+from bridge.rules.namespaces import NamespaceRules
+
+
+class Pending(Struct, frozen=True):
+    """A command that waits for its turn, with the ack id that its answer needs."""
+
+    command: Command
+    ack_id: int | None
+    size: int
+    """Bytes of its arguments."""
+
+
+class Lane:
+    """What all namespaces of one system share on one connection: how many stays, and their rate."""
+
+    __slots__ = ("rate", "sessions")
+
+    def __init__(self, rate: RateWindow) -> None:
+        self.rate = rate
+        self.sessions = 0
+
+
+class Session:
+    """One client's stay in one namespace, from its connection to its end."""
+
+    __slots__ = (
+        "client",
+        "closed",
+        "command_rates",
+        "failed_sign_ins",
+        "inbox",
+        "inbox_bytes",
+        "lane",
+        "namespace",
+        "principal",
+        "remote",
+        "timer",
+        "words",
+        "working",
+    )
+
+    def __init__(
+        self, client: Client, namespace: NamespaceRules, words: Mapping[str, str], remote: str, lane: Lane
+    ) -> None:
+        self.client = client
+        self.namespace = namespace
+        self.words = words
+        self.remote = remote
+        self.lane = lane
+        self.principal: Principal | None = None
+        """None until the client has signed in."""
+        self.inbox: deque[Pending] = deque()
+        """Commands in the order of their arrival; before sign-in they are held here."""
+        self.inbox_bytes = 0
+        self.working = False
+        """A task is working through the inbox."""
+        self.failed_sign_ins = 0
+        self.timer: asyncio.Handle | None = None
+        """Of the sign-in's deadline, then of the token's expiry."""
+        self.command_rates: dict[str, RateWindow] = {}
+        """Of the commands that have a limit of their own."""
+        self.closed = False
+
+    @property
+    def system(self) -> str:
+        """The system that the namespace belongs to."""
+        return self.namespace.system
+
+    def stop_timer(self) -> None:
+        """Forget the deadline that is running."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    def push(self, pending: Pending) -> None:
+        """Put a command at the end of the inbox; the caller has checked its bounds."""
+        self.inbox.append(pending)
+        self.inbox_bytes += pending.size
+
+    def pop(self) -> Pending:
+        """Take the oldest command of the inbox."""
+        pending = self.inbox.popleft()
+        self.inbox_bytes -= pending.size
+        return pending
+
+    def discard_inbox(self) -> list[Pending]:
+        """Empty the inbox; the commands that will not be carried out."""
+        dropped = list(self.inbox)
+        self.inbox.clear()
+        self.inbox_bytes = 0
+        return dropped
+
+
+class Sessions:
+    """All stays of this instance: by client, by connection and system, by user and system."""
+
+    def __init__(self) -> None:
+        self._by_client: dict[Client, Session] = {}
+        self._lanes: dict[tuple[str, str], Lane] = {}
+        self._connections: dict[tuple[str, str], Counter[str]] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_client)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(self._by_client.values())
+
+    def get(self, client: Client) -> Session | None:
+        """The stay of this client, if it has one."""
+        return self._by_client.get(client)
+
+    def open(
+        self, client: Client, namespace: NamespaceRules, words: Mapping[str, str], remote: str
+    ) -> Session:
+        """Begin a stay; all stays of one connection in one system share a lane."""
+        key = (client.connection_id, namespace.system)
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = Lane(RateWindow(tuple(namespace.limits.rate)))
+        lane.sessions += 1
+        session = self._by_client[client] = Session(client, namespace, words, remote, lane)
+        return session
+
+    def close(self, session: Session) -> None:
+        """End a stay, with its share of the user's connections."""
+        session.closed = True
+        session.stop_timer()
+        self._by_client.pop(session.client, None)
+        key = (session.client.connection_id, session.system)
+        session.lane.sessions -= 1
+        if session.lane.sessions == 0:
+            self._lanes.pop(key, None)
+        if session.principal is not None:
+            self._release(session, session.principal.user)
+
+    def connections(self, system: str, user: str, *, besides: str) -> int:
+        """How many connections the user has in the system, not counting the one named."""
+        counted = self._connections.get((system, user))
+        if counted is None:
+            return 0
+        return len(counted) - (besides in counted)
+
+    def sign_in(self, session: Session, principal: Principal) -> None:
+        """The client is this principal from now on; a renewal keeps its user."""
+        if session.principal is None:
+            counted = self._connections.setdefault((session.system, principal.user), Counter())
+            counted[session.client.connection_id] += 1
+        session.principal = principal
+
+    def of_user(self, system: str, user: str) -> list[Session]:
+        """The stays of one user in one system."""
+        if (system, user) not in self._connections:
+            return []
+        return [
+            session
+            for session in self._by_client.values()
+            if session.system == system and session.principal is not None and session.principal.user == user
+        ]
+
+    def _release(self, session: Session, user: str) -> None:
+        key = (session.system, user)
+        counted = self._connections[key]
+        counted[session.client.connection_id] -= 1
+        if counted[session.client.connection_id] == 0:
+            del counted[session.client.connection_id]
+        if not counted:
+            del self._connections[key]

@@ -1,0 +1,201 @@
+"""The trip of a command: from a client's event through the plan to the broker, and the answer back."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+
+import structlog
+
+from bridge.errors import Code
+from bridge.flow.ports import Publisher
+from bridge.flow.rooms import Rooms
+from bridge.flow.session import Pending, Session
+from bridge.model import Argument, Join, Leave, PublishMessage, PublishOutcome, Refuse
+from bridge.rules.plan import (
+    Answer,
+    CommandPlan,
+    client_scope,
+    plan_command,
+    render_answer,
+    render_refusal,
+    render_refusal_ack,
+)
+from bridge.state.answers import Answered, AnswerKey, Answers, Begun
+from bridge.telemetry.metrics import Metrics
+
+log = structlog.get_logger()
+
+Result = Answer | Refuse
+
+_REFUSALS = {
+    PublishOutcome.UNROUTABLE: Refuse(
+        code=Code.UNROUTABLE, message="Nobody takes this command at the moment"
+    ),
+    PublishOutcome.REJECTED: Refuse(code=Code.REJECTED, message="The message broker refused the command"),
+    PublishOutcome.BROKER_UNAVAILABLE: Refuse(
+        code=Code.BROKER_UNAVAILABLE, message="The message broker is away: the command was not sent"
+    ),
+    PublishOutcome.UNKNOWN_OUTCOME: Refuse(
+        code=Code.UNKNOWN_OUTCOME, message="The message broker did not confirm the command in time"
+    ),
+}
+_NOT_REMEMBERED = frozenset(
+    {Code.BROKER_UNAVAILABLE, Code.UNKNOWN_OUTCOME, Code.SHUTTING_DOWN, Code.INTERNAL}
+)
+"""A retry with the same idempotency key runs again after these, under the same message id."""
+
+
+class Uplink:
+    """Carries out commands in the order in which each client sent them."""
+
+    def __init__(
+        self, rooms: Rooms, publisher: Publisher, metrics: Metrics, clock: Callable[[], float]
+    ) -> None:
+        """`clock` gives epoch seconds."""
+        self._rooms = rooms
+        self._publisher = publisher
+        self._metrics = metrics
+        self._clock = clock
+        self._answers: Answers[Result, asyncio.Future[Result]] = Answers()
+        self._workers: set[asyncio.Task[None]] = set()
+
+    def work(self, session: Session) -> None:
+        """See to it that the client's inbox is worked through."""
+        if session.working or not session.inbox:
+            return
+        session.working = True
+        worker = asyncio.get_running_loop().create_task(self._work_through(session))
+        self._workers.add(worker)
+        worker.add_done_callback(self._workers.discard)
+
+    async def drain(self) -> None:
+        """Wait until all accepted commands are answered."""
+        while self._workers:
+            await asyncio.wait(self._workers)
+
+    def refuse(self, session: Session, refuse: Refuse, *, event: str, ack_id: int | None) -> None:
+        """Tell the client that its command is not carried out, and why."""
+        self._count(session, event, refuse.code)
+        if ack_id is not None:
+            session.client.ack(ack_id, render_refusal_ack(refuse))
+        if ack_id is None or session.namespace.errors.always:
+            scope = client_scope(
+                session.words, session.principal, sid=session.client.sid, now=self._clock(), refuse=refuse
+            )
+            session.client.emit(*render_refusal(session.namespace, refuse, scope))
+
+    async def _work_through(self, session: Session) -> None:
+        try:
+            while session.inbox:
+                pending = session.pop()
+                result = await self._carry_out_safely(session, pending)
+                self._answer(session, pending, result)
+        finally:
+            session.working = False
+
+    async def _carry_out_safely(self, session: Session, pending: Pending) -> Result:
+        try:
+            return await self._carry_out(session, pending)
+        except Exception:
+            # The loop's top: one command's fault must not stop the client's others.
+            log.exception(
+                "command.failed", namespace=session.namespace.pattern, command=self._label(session, pending)
+            )
+            return Refuse(code=Code.INTERNAL, message="The command could not be carried out")
+
+    async def _carry_out(self, session: Session, pending: Pending) -> Result:
+        message_id = str(uuid.uuid4())
+        plan = self._plan(session, pending, message_id)
+        if isinstance(plan, Refuse):
+            return plan
+        if plan.idempotency_key is None or session.principal is None:
+            return await self._perform(session, plan)
+        key = AnswerKey(
+            namespace=session.client.namespace,
+            user=session.principal.user,
+            command=plan.rule.name,
+            key=plan.idempotency_key,
+        )
+        return await self._perform_once(session, pending, key, message_id)
+
+    def _plan(self, session: Session, pending: Pending, message_id: str) -> CommandPlan | Refuse:
+        if session.principal is None:
+            return Refuse(code=Code.NOT_AUTHENTICATED, message="Sign in first")
+        return plan_command(
+            session.namespace,
+            session.words,
+            session.principal,
+            pending.command,
+            sid=session.client.sid,
+            now=self._clock(),
+            message_id=message_id,
+        )
+
+    async def _perform_once(
+        self, session: Session, pending: Pending, key: AnswerKey, message_id: str
+    ) -> Result:
+        """Perform a command whose client may repeat it; a repetition gets the first answer."""
+        first: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        begun = self._answers.begin(key, message_id=message_id, pending=first, now=self._clock())
+        if isinstance(begun, Answered):
+            return begun.answer
+        if not isinstance(begun, Begun):
+            return await asyncio.shield(begun.pending)
+        result: Result = Refuse(code=Code.INTERNAL, message="The command could not be carried out")
+        try:
+            plan = self._plan(session, pending, begun.message_id)
+            result = plan if isinstance(plan, Refuse) else await self._perform(session, plan)
+            return result
+        finally:
+            first.set_result(result)
+            if isinstance(result, Refuse) and result.code in _NOT_REMEMBERED:
+                self._answers.give_up(key, self._clock())
+            else:
+                self._answers.finish(key, result, self._clock())
+
+    async def _perform(self, session: Session, plan: CommandPlan) -> Result:
+        """Perform the actions in order; the first that fails stops the rest."""
+        for action in plan.actions:
+            match action:
+                case PublishMessage():
+                    outcome = await self._publisher.publish(action)
+                    if outcome is not PublishOutcome.CONFIRMED:
+                        return _REFUSALS[outcome]
+                case Join():
+                    if session.closed:
+                        return Refuse(code=Code.NOT_AUTHENTICATED, message="The session has ended")
+                    if self._rooms.is_full(session, action.rooms):
+                        return Refuse(code=Code.FORBIDDEN, message="The client is in too many rooms")
+                    for room in action.rooms:
+                        self._rooms.enter(session, room)
+                case Leave():
+                    for room in action.rooms:
+                        self._rooms.exit(session, room)
+        view = self._rooms.view(plan.room) if plan.room is not None else None
+        return render_answer(plan, view)
+
+    def _answer(self, session: Session, pending: Pending, result: Result) -> None:
+        event = pending.command.event
+        if isinstance(result, Refuse):
+            self.refuse(session, result, event=event, ack_id=pending.ack_id)
+            return
+        self._count(session, event, "ok")
+        if result.emit is not None:
+            session.client.emit(*result.emit)
+        if pending.ack_id is not None:
+            session.client.ack(pending.ack_id, result.ack)
+
+    def _count(self, session: Session, event: str, outcome: str) -> None:
+        known = event if event in session.namespace.commands or event == "authenticate" else "-"
+        self._metrics.commands.labels(f"{session.namespace.pattern} {known}", outcome).inc()
+
+    def _label(self, session: Session, pending: Pending) -> str:
+        event = pending.command.event
+        return event if event in session.namespace.commands else "-"
+
+
+def size_of(args: tuple[Argument, ...]) -> int:
+    """Bytes of a command's arguments."""
+    return sum(memoryview(arg).nbytes for arg in args)
