@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import aio_pika
-from aio_pika.abc import AbstractExchange, AbstractRobustConnection
+from aio_pika.abc import AbstractConnection, AbstractExchange
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
 PROJECT = "apollo"
@@ -98,19 +98,16 @@ async def publish(exchange: AbstractExchange, event: Event) -> None:
     await exchange.publish(message, routing_key, mandatory=False, timeout=10)
 
 
-async def publish_events(connection: AbstractRobustConnection) -> None:
-    """Publish the working day, one event every moment; what fails while the broker is away is skipped."""
+async def publish_events(connection: AbstractConnection) -> None:
+    """Publish the working day, one event every moment."""
     channel = await connection.channel()
     events = await channel.declare_exchange("portal.events", aio_pika.ExchangeType.TOPIC, durable=True)
     for event in working_day():
-        try:
-            await publish(events, event)
-        except (*CONNECTION_EXCEPTIONS, TimeoutError) as error:
-            print(f"example: could not publish {event[0]}: {error}", flush=True)
+        await publish(events, event)
         await asyncio.sleep(PAUSE)
 
 
-async def answer_commands(connection: AbstractRobustConnection) -> None:
+async def answer_commands(connection: AbstractConnection) -> None:
     """Take the commands of the browsers and answer each by events."""
     channel = await connection.channel()
     await channel.set_qos(prefetch_count=10)
@@ -128,11 +125,16 @@ async def answer_commands(connection: AbstractRobustConnection) -> None:
 
 
 async def main() -> None:
-    """Run until cancelled."""
+    """Work until cancelled; connect anew whenever the broker goes away."""
     url = os.environ.get("AMQP_URL", "amqp://guest:guest@localhost:5672/")
-    async with await aio_pika.connect_robust(url) as connection, asyncio.TaskGroup() as tasks:
-        tasks.create_task(publish_events(connection))
-        tasks.create_task(answer_commands(connection))
+    while True:
+        try:
+            async with await aio_pika.connect(url) as connection, asyncio.TaskGroup() as tasks:
+                tasks.create_task(publish_events(connection))
+                tasks.create_task(answer_commands(connection))
+        except* (*CONNECTION_EXCEPTIONS, TimeoutError):
+            print("example: no broker; trying again", flush=True)
+        await asyncio.sleep(PAUSE)
 
 
 if __name__ == "__main__":
