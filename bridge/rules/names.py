@@ -1,21 +1,42 @@
 """Names of namespaces and rooms: how they are quoted, and patterns that match them."""
 
+import re
 from collections.abc import Iterable, Mapping
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
 
+from bridge.rules.words import is_id, is_key_word, parse_word_name
+
 T = TypeVar("T")
+
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.~@*-]")
+_QUOTED_BYTE: Final = re.compile(r"%([0-9A-F]{2})")
+_QUOTED: Final = r"[A-Za-z0-9_.~@*%-]+"
+_BYTES: Final = tuple(
+    chr(byte) if byte < 128 and not _UNSAFE.match(chr(byte)) else f"%{byte:02X}" for byte in range(256)
+)
+_WORD: Final = re.compile(r"\{([^{}]*)\}")
+_SEPARATOR: Final = re.compile(r"[^A-Za-z0-9_.~@*%-]")
+_LITERAL: Final = re.compile(r"[!-$&-~]*")
 
 
 def quote(value: str) -> str:
     """Percent-encode all but `[A-Za-z0-9_.~@*-]`, as UTF-8, so that a value holds no separator."""
-    raise NotImplementedError
+    if _UNSAFE.search(value) is None:
+        return value
+    return "".join([_BYTES[byte] for byte in value.encode()])
 
 
 def unquote(text: str) -> str:
     """Undo `quote`; raises ValueError for text that `quote` cannot have made."""
-    raise NotImplementedError
+    if "%" not in text:
+        value = text
+    else:
+        value = _QUOTED_BYTE.sub(lambda match: chr(int(match[1], 16)), text).encode("latin-1").decode()
+    if quote(value) != text:
+        raise ValueError(f'"{text}" is no quoted value')
+    return value
 
 
 class NamespacePattern(Struct, frozen=True, kw_only=True):
@@ -25,14 +46,35 @@ class NamespacePattern(Struct, frozen=True, kw_only=True):
     words: tuple[str, ...]
     shape: str
     """The text with all words alike, `/project/{}`: two patterns of one shape match the same names."""
+    segments: tuple[tuple[str, bool], ...]
+    """Each a literal, or a word's name and True."""
 
     def match(self, name: str) -> dict[str, str] | None:
         """Return the words of a concrete namespace; each must be a key word."""
-        raise NotImplementedError
+        texts = name.split("/")[1:] if name.startswith("/") else []
+        if len(texts) != len(self.segments):
+            return None
+        words: dict[str, str] = {}
+        for (segment, is_word), text in zip(self.segments, texts, strict=True):
+            if is_word:
+                if not is_key_word(text):
+                    return None
+                words[segment] = text
+            elif segment != text:
+                return None
+        return words
 
     def render(self, words: Mapping[str, str]) -> str | None:
-        """Return the concrete namespace; None when a word holds a `/`, since no client can be there."""
-        raise NotImplementedError
+        """Return the concrete namespace; None when a word is none that `match` accepts: nobody is there."""
+        if not self.words:
+            return self.text
+        parts = []
+        for segment, is_word in self.segments:
+            part = words[segment] if is_word else segment
+            if is_word and ("/" in part or not is_key_word(part)):
+                return None
+            parts.append(part)
+        return "/" + "/".join(parts)
 
 
 class RoomPattern(Struct, frozen=True, kw_only=True):
@@ -41,39 +83,109 @@ class RoomPattern(Struct, frozen=True, kw_only=True):
     text: str
     words: tuple[str, ...]
     shape: str
+    regex: re.Pattern[str]
 
     def match(self, room: str) -> dict[str, str] | None:
-        """Return the words, unquoted, of a room's name."""
-        raise NotImplementedError
+        """Return the words, unquoted, of a room's name; each must be an id."""
+        found = self.regex.fullmatch(room)
+        if found is None:
+            return None
+        try:
+            values = [unquote(text) for text in found.groups()]
+        except ValueError:
+            return None
+        return dict(zip(self.words, values, strict=True)) if all(map(is_id, values)) else None
 
 
 class NamespaceIndex(Generic[T]):
     """Finds the one pattern for a namespace; of several the one with more literal text."""
 
     def __init__(self, pairs: Iterable[tuple[NamespacePattern, T]]) -> None:
-        raise NotImplementedError
+        self._pairs = sorted(pairs, key=lambda pair: _preference(pair[0].shape))
 
     def find(self, name: str) -> tuple[T, dict[str, str]] | None:
         """Return what belongs to the namespace, and its words."""
-        raise NotImplementedError
+        for pattern, value in self._pairs:
+            words = pattern.match(name)
+            if words is not None:
+                return value, words
+        return None
 
 
 class RoomIndex(Generic[T]):
     """Finds the one pattern for a room's name; of several the one with more literal text."""
 
     def __init__(self, pairs: Iterable[tuple[RoomPattern, T]]) -> None:
-        raise NotImplementedError
+        self._pairs = sorted(pairs, key=lambda pair: _preference(pair[0].shape))
 
     def find(self, room: str) -> tuple[T, dict[str, str]] | None:
         """Return what belongs to the room, and its words."""
-        raise NotImplementedError
+        for pattern, value in self._pairs:
+            words = pattern.match(room)
+            if words is not None:
+                return value, words
+        return None
+
+
+def _preference(shape: str) -> tuple[int, int]:
+    return -len(shape.replace("{}", "")), shape.count("{}")
 
 
 def parse_namespace_pattern(text: str) -> NamespacePattern:
     """Parse a namespace of the configuration; ValueError says what is wrong and the remedy."""
-    raise NotImplementedError
+    if not text.startswith("/"):
+        raise ValueError(f'"{text}" is no namespace (write /{text})')
+    segments: list[tuple[str, bool]] = []
+    for segment in text.split("/")[1:]:
+        if segment.startswith("{") and segment.endswith("}"):
+            segments.append((parse_word_name(segment[1:-1]), True))
+        elif "{" in segment or "}" in segment:
+            raise ValueError(f'"{segment}": a placeholder is a whole segment (write /{{name}}/)')
+        elif re.search(r"[\s,?\x00-\x1f\x7f]", segment):
+            raise ValueError(f'"{segment}" cannot stand in a namespace (no whitespace, "," or "?")')
+        elif not segment and text != "/":
+            raise ValueError(
+                f'"{text}" has an empty segment (write one "/" between segments, none at the end)'
+            )
+        else:
+            segments.append((segment, False))
+    words = tuple(segment for segment, is_word in segments if is_word)
+    _check_distinct(text, words)
+    return NamespacePattern(text=text, words=words, shape=_WORD.sub("{}", text), segments=tuple(segments))
 
 
 def parse_room_pattern(text: str) -> RoomPattern:
     """Parse a room of the configuration; ValueError says what is wrong and the remedy."""
-    raise NotImplementedError
+    pieces = _WORD.split(text)
+    literals, words = pieces[::2], tuple(parse_word_name(name) for name in pieces[1::2])
+    check_room_literals(text, literals)
+    _check_distinct(text, words)
+    return RoomPattern(
+        text=text,
+        words=words,
+        shape=_WORD.sub("{}", text),
+        regex=re.compile(f"({_QUOTED})".join(map(re.escape, literals))),
+    )
+
+
+def check_room_literals(text: str, literals: list[str]) -> None:
+    """Check the text around and between the placeholders of a room; ValueError says what is wrong.
+
+    Quoted values hold no separator, so one between two of them keeps `a:b` + `c` from `a` + `b:c`.
+    """
+    if not text:
+        raise ValueError("a room needs a name")
+    for literal in literals:
+        if _LITERAL.fullmatch(literal) is None or "{" in literal or "}" in literal:
+            raise ValueError(
+                f'"{literal}" cannot stand in a room name (ASCII, no whitespace, "%" or lone brace)'
+            )
+    for between in literals[1:-1]:
+        if _SEPARATOR.search(between) is None:
+            raise ValueError(f'"{text}": "{between}" does not keep two values apart (write ":" between them)')
+
+
+def _check_distinct(text: str, words: tuple[str, ...]) -> None:
+    for word in words:
+        if words.count(word) > 1:
+            raise ValueError(f'"{text}" names the word "{word}" twice')
