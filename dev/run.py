@@ -1,0 +1,166 @@
+"""`make run`: a broker, the daemon and the example service, started in order and stopped together."""
+
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from dev.broker import BrokerError
+from dev.find_broker import NoBrokerError, broker
+
+_ROOT: Final = Path(__file__).resolve().parent.parent
+_STATE: Final = _ROOT / ".run"
+_BIN: Final = Path(sys.executable).parent
+_CONFIG: Final = "config/bridge.yaml"
+_PROJECT: Final = "apollo"
+_READY_WITHIN: Final = 60.0
+_STOP_WITHIN: Final = 35.0  # the daemon drains for up to 30 s
+
+
+class CannotRunError(Exception):
+    """Something stands in the way; the message says what, and what to do."""
+
+
+def main() -> int:
+    """Run until Ctrl-C (exit code 0) or until one of the processes ends by itself (1)."""
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # that no broker answers is no news while we look
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        _run(os.environ)
+    except KeyboardInterrupt:
+        _say("stopped")
+        return 0
+    except (CannotRunError, NoBrokerError, BrokerError) as fault:
+        print(fault, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _run(environ: Mapping[str, str]) -> None:
+    port = _free_port(environ.get("PORT", "8000"))
+    secret = environ.get("JWT_SECRET") or _development_secret()
+    _STATE.mkdir(mode=0o700, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        url = stack.enter_context(broker(_STATE / "rabbitmq", environ, _say))
+        settings = {**environ, "AMQP_URL": url, "JWT_SECRET": secret, "PORT": str(port)}
+        daemon = stack.enter_context(_process("daemon", [_BIN / "bridged", "run", "-c", _CONFIG], settings))
+        _await_ready(port, daemon)
+        service = [sys.executable, "examples/portal_service.py"]
+        example = stack.enter_context(_process("example", service, settings))
+        _greet(port, settings)
+        _supervise({"daemon": daemon, "example": example})
+
+
+def _free_port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise CannotRunError(f'PORT is "{text}": set it to a number from 1 to 65535')
+    port = int(text)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("0.0.0.0", port))  # noqa: S104  the daemon's own address; nothing listens here
+        except OSError as error:
+            raise CannotRunError(
+                f"Port {port} cannot be used ({error.strerror}). Stop what listens there, "
+                f"or choose another one: PORT={port + 1} make run"
+            ) from None
+    return port
+
+
+def _development_secret() -> str:
+    """The secret in `.run/`, made at the first run, for the eyes of this user alone."""
+    file = _STATE / "jwt_secret"
+    _STATE.mkdir(mode=0o700, exist_ok=True)
+    if not file.exists():
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as new:
+            new.write(secrets.token_urlsafe(48))
+    return file.read_text(encoding="ascii")
+
+
+@contextlib.contextmanager
+def _process(
+    name: str, command: Sequence[str | Path], environ: Mapping[str, str]
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that ends with the block; its session is its own, so that Ctrl-C reaches only us."""
+    process = subprocess.Popen(command, cwd=_ROOT, env=dict(environ), start_new_session=True)  # noqa: S603
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            _say(f"stopping the {name}")
+            process.terminate()
+        try:
+            process.wait(_STOP_WITHIN)
+        except (subprocess.TimeoutExpired, KeyboardInterrupt):  # a second Ctrl-C: at once
+            process.kill()
+            process.wait()
+
+
+def _await_ready(port: int, daemon: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _READY_WITHIN
+    answer = "no answer"
+    while time.monotonic() < deadline:
+        if daemon.poll() is not None:
+            raise CannotRunError(
+                f"The daemon ended with exit code {daemon.returncode}; its reason stands above."
+            )
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2):
+                return
+        except urllib.error.HTTPError as error:
+            answer = error.read(1000).decode(errors="replace")
+        except OSError:
+            answer = "no answer"
+        time.sleep(0.1)
+    raise CannotRunError(f"The daemon was not ready within {_READY_WITHIN:g} s: {answer}")
+
+
+def _greet(port: int, environ: Mapping[str, str]) -> None:
+    command: list[str | Path] = [_BIN / "bridged", "token", "-c", _CONFIG]
+    claims = ["--user", "demo", "--projects", _PROJECT, "--roles", "admin"]
+    claims += ["--permissions", "approvals:write", "--permissions", "monitoring:read"]
+    made = subprocess.run([*command, *claims], cwd=_ROOT, env=environ, stdout=subprocess.PIPE, check=True)  # noqa: S603
+    token = made.stdout.decode().strip()
+    address = f"http://localhost:{port}"
+    print(
+        f"\nbridged listens on {address}\n\n"
+        f"A token of the user demo, for the project {_PROJECT}:\n  {token}\n\n"
+        f"Watch events arrive, in another terminal in this folder:\n"
+        f"  .venv/bin/bridged listen {address}/project/{_PROJECT} --token {token}\n\n"
+        "Ctrl-C stops all of it.\n",
+        flush=True,
+    )
+
+
+def _supervise(processes: Mapping[str, subprocess.Popen[bytes]]) -> None:
+    while True:
+        for name, process in processes.items():
+            if process.poll() is not None:
+                raise CannotRunError(
+                    f"The {name} ended with exit code {process.returncode}; stopping the rest."
+                )
+        time.sleep(0.2)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _say(text: str) -> None:
+    print(f"make run: {text}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
