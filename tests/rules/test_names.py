@@ -82,8 +82,14 @@ def test_more_literal_text_wins_among_namespaces() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["/project/a/b", "/project/", "/project", "project/a", "/project/a.b", "/project/*", "/project/#"]
-    + [
+    [
+        "/project/a/b",
+        "/project/",
+        "/project",
+        "project/a",
+        "/project/a.b",
+        "/project/*",
+        "/project/#",
         "/project/a b",
         "/project/a\x00",
         "/project/" + "x" * 129,
