@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Final
 
 # The wrappers in /usr/sbin insist on the user `rabbitmq`; the scripts behind them do not.
-_SCRIPT_FOLDERS: Final = ("/usr/lib/rabbitmq/bin", "/opt/homebrew/sbin", "/usr/local/sbin", "/opt/rabbitmq/sbin")
-_EPMD: Final = ("/usr/lib/erlang/erts-*/bin/epmd", "/usr/lib/erlang/bin/epmd", "/usr/local/lib/erlang/bin/epmd")
+_SCRIPT_FOLDERS: Final = ("/usr/lib/rabbitmq/bin", "/usr/local/sbin", "/opt/rabbitmq/sbin")
+_EPMD: Final = ("/usr/lib/erlang/erts-*/bin/epmd", "/usr/local/lib/erlang/erts-*/bin/epmd")
 _NODE: Final = "bridge@localhost"
 _GREETING: Final = b"AMQP\x00\x00\x09\x01"
 _CONFIG: Final = """\
@@ -197,8 +197,8 @@ class PrivateBroker:
         (self.folder / "rabbitmq-env.conf").write_text("", encoding="ascii")
 
     def _environment(self) -> Mapping[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("RABBITMQ_", "ERL_"))}
-        return kept | {
+        foreign = ("RABBITMQ_", "ERL_")
+        return {name: value for name, value in os.environ.items() if not name.startswith(foreign)} | {
             "HOME": str(self.folder / "home"),
             "ERL_EPMD_PORT": str(self._epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",

@@ -1,0 +1,261 @@
+"""Reads events in order, from the shared stream or from a queue of this instance's own.
+
+What RabbitMQ 3.10 does with the place that a consumer of a stream asks for:
+
+- an offset below the floor, since the stream was trimmed: it silently starts at the floor;
+- the offset after the last: it starts with the next event;
+- an offset further beyond the end: nothing arrives, and every event below that offset is skipped for
+  ever; this is also what an old offset does on a stream that was deleted and declared anew;
+- `last`: it starts with the last chunk, which may hold many events;
+- the stream is deleted: the broker cancels the consumer (Basic.Cancel) and keeps the channel.
+
+What was confirmed to a publisher outlives a SIGKILL of the broker, at the same offset.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+from uuid import uuid4
+
+import structlog
+from aiormq.abc import DeliveredMessage
+from msgspec import Struct
+from pamqp.commands import Basic
+
+from bridge.amqp.connection import BrokerConnection, HandlerFailedError, Link
+from bridge.amqp.deliveries import checksum_of, offset_of, to_delivery
+from bridge.amqp.subscription import Subscription
+from bridge.amqp.topology import (
+    LOG_EXCHANGE,
+    MARKER_KEY,
+    Topology,
+    TopologyError,
+    declare_log,
+    declare_queue,
+)
+from bridge.config.model import Amqp
+from bridge.flow.ports import HandleBatch
+from bridge.model import Delivery
+from bridge.telemetry.metrics import Metrics
+
+_SETUP_TIMEOUT: Final = 30.0
+
+log = structlog.get_logger(__name__)
+
+
+class _Position(Struct, frozen=True):
+    """The last event that was handled, and how to know it again."""
+
+    offset: int
+    checksum: int
+
+
+class StreamReader:
+    """Reads the stream from its beginning, for ever: every event once to the handler, in log order.
+
+    After a loss it resumes AT the last event that it handled. That very event must arrive first: else
+    the log was trimmed past it or replaced, and reading begins anew with the first event that there is
+    (a new epoch). Implements `flow.ports.EventReader`.
+    """
+
+    def __init__(
+        self,
+        config: Amqp,
+        topology: Topology,
+        instance_id: str,
+        metrics: Metrics,
+        on_caught_up: Callable[[], None],
+    ) -> None:
+        """`on_caught_up` is called once: when all that was in the log at the start has been handled."""
+        self.connection = BrokerConnection(config, "read", metrics, instance_id)
+        """Its `up_since` and `down_since` say how reading fares; without a consumer it is down."""
+        self._config = config
+        self._topology = topology
+        self._instance_id = instance_id
+        self._restarts = metrics.reader_restarts
+        self._on_caught_up: Callable[[], None] | None = on_caught_up
+        self._position: _Position | None = None
+
+    async def run(self, handle: HandleBatch) -> None:
+        """Read until cancelled. An exception of `handle` ends it, as HandlerFailedError."""
+        await self.connection.run(lambda link: self._read(link, handle))
+
+    async def _read(self, link: Link, handle: HandleBatch) -> None:
+        async with asyncio.timeout(_SETUP_TIMEOUT):
+            await declare_log(link, self._config, self._topology)
+            end = await self._find_end(link)
+            subscription = await self._subscribe(link, end)
+        self.connection.mark_up()
+        batch = _batch_size(self._config)
+        while True:
+            messages = await subscription.take(batch)
+            await self._hand_over(messages, end, handle)
+            await subscription.acknowledge(messages[-1])
+
+    async def _find_end(self, link: Link) -> int:
+        """The offset of a marker that is published now: the log reaches at least that far."""
+        probe = await Subscription.open(
+            link,
+            self._config.stream.name,
+            prefetch=self._config.prefetch,
+            arguments={"x-stream-offset": "next"},
+        )
+        marker = await _publish_marker(link, self._instance_id)
+        while True:
+            messages = await probe.take(self._config.prefetch)
+            for message in messages:
+                if message.header.properties.message_id == marker:
+                    await probe.close()
+                    return self._offset(message)
+            await probe.acknowledge(messages[-1])
+
+    async def _subscribe(self, link: Link, end: int) -> Subscription:
+        """Consume from the last position, if it still means the same event, else from the first."""
+        position = self._position
+        if position is None:
+            return await self._open(link, "first")
+        found: _Position | None = None
+        if position.offset < end:  # beyond the end nothing would ever arrive
+            subscription = await self._open(link, position.offset)
+            found = self._position_of(to_delivery((await subscription.take(1))[0]))
+            if found == position:
+                self._restarts.labels("resumed").inc()
+                return subscription
+            await subscription.close()
+        self._restarts.labels("new_epoch").inc()
+        log.warning(
+            "log.new_epoch",
+            stream=self._config.stream.name,
+            handled=position.offset,
+            found=None if found is None else found.offset,
+            end=end,
+            meaning="the stream was trimmed past the last event or replaced; it is read from its first event",
+        )
+        self._position = None
+        return await self._open(link, "first")
+
+    async def _open(self, link: Link, offset: int | str) -> Subscription:
+        return await Subscription.open(
+            link,
+            self._config.stream.name,
+            prefetch=self._config.prefetch,
+            arguments={"x-stream-offset": offset},
+        )
+
+    async def _hand_over(self, messages: list[DeliveredMessage], end: int, handle: HandleBatch) -> None:
+        """Handle deliveries in order; the end of the catching up falls between two of them."""
+        deliveries = [to_delivery(message) for message in messages]
+        if self._on_caught_up is not None and self._offset(messages[-1]) >= end:
+            cut = sum(self._offset(message) <= end for message in messages)
+            await self._handle(deliveries[:cut], handle)
+            self._on_caught_up()
+            self._on_caught_up = None
+            deliveries = deliveries[cut:]
+        await self._handle(deliveries, handle)
+
+    async def _handle(self, deliveries: list[Delivery], handle: HandleBatch) -> None:
+        if deliveries:
+            await _handle_events(deliveries, handle)
+            self._position = self._position_of(deliveries[-1])
+
+    def _position_of(self, delivery: Delivery) -> _Position:
+        return _Position(delivery.offset or 0, checksum_of(delivery))
+
+    def _offset(self, message: DeliveredMessage) -> int:
+        offset = offset_of(message)
+        if offset is None:
+            raise TopologyError(
+                f'"{self._config.stream.name}" is no stream: delete it, or set another amqp.stream.name'
+            )
+        return offset
+
+
+class QueueReader:
+    """Reads a queue of this instance's own: for brokers without streams (`source: queue`).
+
+    The queue holds what came while the instance was away. What was handled and not yet acknowledged
+    when a connection broke arrives again: the flow knows it by its message id. Implements
+    `flow.ports.EventReader`.
+    """
+
+    def __init__(
+        self,
+        config: Amqp,
+        topology: Topology,
+        instance_id: str,
+        metrics: Metrics,
+        on_caught_up: Callable[[], None],
+    ) -> None:
+        """`on_caught_up` is called once: when all that was in the queue at the start has been handled."""
+        self.connection = BrokerConnection(config, "read", metrics, instance_id)
+        """Its `up_since` and `down_since` say how reading fares; without a consumer it is down."""
+        self._config = config
+        self._topology = topology
+        self._instance_id = instance_id
+        self._on_caught_up: Callable[[], None] | None = on_caught_up
+        self._marker: str | None = None
+        self._restarts = metrics.reader_restarts
+
+    async def run(self, handle: HandleBatch) -> None:
+        """Read until cancelled. An exception of `handle` ends it, as HandlerFailedError."""
+        await self.connection.run(lambda link: self._read(link, handle))
+
+    async def _read(self, link: Link, handle: HandleBatch) -> None:
+        name = f"{self._config.queue.prefix}{self._instance_id}"
+        async with asyncio.timeout(_SETUP_TIMEOUT):
+            await declare_queue(link, self._config, self._topology, name)
+            subscription = await Subscription.open(link, name, prefetch=self._config.prefetch)
+            if self._on_caught_up is not None:
+                self._marker = await _publish_marker(link, self._instance_id)
+        if self.connection.generation > 1:
+            self._restarts.labels("resumed").inc()
+        self.connection.mark_up()
+        batch = _batch_size(self._config)
+        while True:
+            messages = await subscription.take(batch)
+            await self._hand_over([to_delivery(message) for message in messages], handle)
+            await subscription.acknowledge(messages[-1])
+
+    async def _hand_over(self, deliveries: list[Delivery], handle: HandleBatch) -> None:
+        if self._on_caught_up is not None:
+            ids = [delivery.message_id for delivery in deliveries]
+            if self._marker in ids:
+                cut = ids.index(self._marker) + 1
+                await _handle_events(deliveries[:cut], handle)
+                self._on_caught_up()
+                self._on_caught_up = None
+                deliveries = deliveries[cut:]
+        await _handle_events(deliveries, handle)
+
+
+def _batch_size(config: Amqp) -> int:
+    # A quarter of what the broker sends ahead, so that acknowledgements keep it sending.
+    return max(1, config.prefetch // 4)
+
+
+async def _handle_events(deliveries: list[Delivery], handle: HandleBatch) -> None:
+    """Hand over all but the bridge's own messages."""
+    events = [delivery for delivery in deliveries if delivery.exchange != LOG_EXCHANGE]
+    if not events:
+        return
+    try:
+        await handle(events)
+    except Exception as error:
+        raise HandlerFailedError(f"handling events failed: {type(error).__name__}") from error
+
+
+async def _publish_marker(link: Link, instance_id: str) -> str:
+    """Put a marker into the log, confirmed; returns its message id."""
+    marker = f"{instance_id}:{uuid4().hex}"
+    channel = await link.channel(confirms=True)
+    await channel.basic_publish(
+        b"{}",
+        exchange=LOG_EXCHANGE,
+        routing_key=MARKER_KEY,
+        properties=Basic.Properties(
+            delivery_mode=2, message_id=marker, app_id="bridged", content_type="application/json"
+        ),
+        mandatory=True,
+    )
+    await channel.close()
+    return marker

@@ -1,0 +1,171 @@
+"""Publishes messages with publisher confirms, on a connection of its own."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Final
+
+import structlog
+from aiormq import Channel
+from aiormq.exceptions import ChannelInvalidStateError, ChannelNotFoundEntity, DeliveryError, PublishError
+from pamqp.commands import Basic
+
+from bridge.amqp.connection import BrokerConnection, Link
+from bridge.amqp.topology import Topology, declare_publishing
+from bridge.config.model import Amqp
+from bridge.model import PublishMessage, PublishOutcome
+from bridge.telemetry.metrics import Metrics
+
+_SETUP_TIMEOUT: Final = 30.0
+_LONGEST_KEY: Final = 255  # bytes; AMQP's short string
+
+log = structlog.get_logger(__name__)
+
+
+class ConfirmingPublisher:
+    """Publishes persistent, mandatory messages and says truthfully what became of each.
+
+    Messages are sent without waiting for one another's confirms; at most `in_flight` of them, and
+    16 MB of bodies, are without a confirm at a time. Implements `flow.ports.Publisher`.
+    """
+
+    def __init__(
+        self,
+        config: Amqp,
+        topology: Topology,
+        instance_id: str,
+        metrics: Metrics,
+        *,
+        in_flight: int = 1000,
+        in_flight_bytes: int = 16_000_000,
+    ) -> None:
+        self.connection = BrokerConnection(config, "publish", metrics, instance_id)
+        """Its `up_since` and `down_since` say how publishing fares."""
+        self._config = config
+        self._topology = topology
+        self._window = _Window(in_flight, in_flight_bytes)
+        metrics.queue_length.labels("publishing").set_function(lambda: self._window.messages)
+        self._link: Link | None = None
+        self._channel: Channel | None = None
+
+    async def run(self) -> None:
+        """Keep the connection up until cancelled."""
+        await self.connection.run(self._serve)
+
+    async def publish(self, message: PublishMessage) -> PublishOutcome:
+        """Publish one message and wait for the broker's answer, `confirm_timeout` at most.
+
+        BROKER_UNAVAILABLE comes at once while there is no connection, and after `confirm_timeout` when
+        the broker takes nothing (memory or disk alarm) or the window is full: in each case the message
+        was not sent. A key over 255 bytes cannot be sent in AMQP: REJECTED.
+        """
+        if len(message.routing_key.encode()) > _LONGEST_KEY:
+            log.error("publish.key_too_long", exchange=message.exchange)
+            return PublishOutcome.REJECTED
+        size = len(message.body)
+        deadline = asyncio.get_running_loop().time() + self._config.confirm_timeout
+        try:
+            async with asyncio.timeout_at(deadline):
+                channel = await self._enter(size)
+        except TimeoutError:
+            return PublishOutcome.BROKER_UNAVAILABLE
+        if channel is None:
+            return PublishOutcome.BROKER_UNAVAILABLE
+        try:
+            return await self._send(channel, message, deadline)
+        finally:
+            self._window.leave(size)
+
+    async def _enter(self, size: int) -> Channel | None:
+        """Wait until the message may be sent; None when the connection is away."""
+        if self._link is None:
+            return None
+        await self._link.unblocked()
+        await self._window.enter(size)
+        if self._channel is None:
+            self._window.leave(size)
+        return self._channel
+
+    async def _send(self, channel: Channel, message: PublishMessage, deadline: float) -> PublishOutcome:
+        try:
+            async with asyncio.timeout_at(deadline):
+                await channel.basic_publish(
+                    message.body,
+                    exchange=message.exchange,
+                    routing_key=message.routing_key,
+                    properties=_to_properties(message),
+                    mandatory=True,
+                    wait=False,
+                )
+        except PublishError:
+            return PublishOutcome.UNROUTABLE
+        except DeliveryError:
+            return PublishOutcome.REJECTED
+        except ChannelInvalidStateError:
+            return PublishOutcome.BROKER_UNAVAILABLE  # closed before it was sent
+        except ChannelNotFoundEntity as error:
+            # One missing exchange closes the channel for all that were in flight on it.
+            missing = f"no exchange '{message.exchange}' " in str(error)
+            return PublishOutcome.UNROUTABLE if missing else PublishOutcome.UNKNOWN_OUTCOME
+        except asyncio.CancelledError:
+            # aiormq cancels what waits on a connection that breaks: that is not our cancellation.
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise
+            return PublishOutcome.UNKNOWN_OUTCOME
+        except Exception:
+            # A time limit, or the connection broke: aiormq rejects with OSError, AMQPError or bare Exception.
+            return PublishOutcome.UNKNOWN_OUTCOME
+        return PublishOutcome.CONFIRMED
+
+    async def _serve(self, link: Link) -> None:
+        async with asyncio.timeout(_SETUP_TIMEOUT):
+            await declare_publishing(link, self._config, self._topology)
+            channel = await link.channel(confirms=True)
+        self._link, self._channel = link, channel
+        self.connection.mark_up()
+        try:
+            await asyncio.wait([channel.closing])
+        finally:
+            self._link = self._channel = None
+
+
+class _Window:
+    """Bounds what is in flight, in messages and in bytes; a single large message always fits."""
+
+    def __init__(self, messages: int, size: int) -> None:
+        self._most_messages = messages
+        self._most_bytes = size
+        self.messages = 0
+        self._bytes = 0
+        self._waiting: list[asyncio.Future[None]] = []
+
+    async def enter(self, size: int) -> None:
+        """Wait for room and take it."""
+        while self.messages and (
+            self.messages >= self._most_messages or self._bytes + size > self._most_bytes
+        ):
+            room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(room)
+            await room
+        self.messages += 1
+        self._bytes += size
+
+    def leave(self, size: int) -> None:
+        """Give the room back."""
+        self.messages -= 1
+        self._bytes -= size
+        waiting, self._waiting = self._waiting, []
+        for room in waiting:
+            if not room.done():
+                room.set_result(None)
+
+
+def _to_properties(message: PublishMessage) -> Basic.Properties:
+    return Basic.Properties(
+        delivery_mode=2,
+        message_id=message.message_id,
+        message_type=message.type,
+        app_id="bridged",
+        content_type=message.content_type,
+        timestamp=datetime.fromtimestamp(message.timestamp, UTC),
+        headers=dict(message.headers),
+    )

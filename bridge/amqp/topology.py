@@ -1,0 +1,156 @@
+"""Declares the exchanges, streams, queues and bindings that the bridge needs, and uses what it finds.
+
+What exists with other arguments is used as it is, with a warning that shows the difference and the fix
+(RabbitMQ answers 406 PRECONDITION_FAILED, names the first argument that differs, and closes the channel).
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from operator import methodcaller
+from typing import Final, Self
+
+import structlog
+from aiormq import Channel
+from aiormq.exceptions import ChannelPreconditionFailed
+from msgspec import Struct
+
+from bridge.amqp.connection import Link
+from bridge.config.model import Amqp, InvalidQueue, Queue, Stream
+from bridge.errors import BridgeError
+
+LOG_EXCHANGE: Final = "bridge.log"
+"""The bridge's own messages into the log; never handed to the flow."""
+MARKER_KEY: Final = "instance.started"
+"""Routing key of the marker by which a reader learns where the log ends."""
+_LARGEST_SEGMENT: Final = 3_000_000_000  # RabbitMQ refuses more
+
+log = structlog.get_logger(__name__)
+
+Arguments = Mapping[str, str | int]
+
+
+class TopologyError(BridgeError):
+    """What stands on the broker cannot be used; the message says how to mend it."""
+
+
+class Topology(Struct, frozen=True, kw_only=True):
+    """What the routes need on the broker."""
+
+    exchanges: tuple[str, ...]
+    """All topic exchanges that events come from and commands go to."""
+    bindings: tuple[tuple[str, str], ...] = ()
+    """(exchange, binding key) of everything that the log must receive."""
+
+
+def stream_arguments(stream: Stream) -> Arguments:
+    """Arguments of the stream; segments are a sixteenth of it, since only whole segments are dropped."""
+    return {
+        "x-queue-type": "stream",
+        "x-max-age": f"{max(1, round(stream.max_age))}s",
+        "x-max-length-bytes": int(stream.max_bytes),
+        "x-stream-max-segment-size-bytes": min(_LARGEST_SEGMENT, max(1, stream.max_bytes // 16)),
+    }
+
+
+def queue_arguments(queue: Queue) -> Arguments:
+    """Arguments of an instance's queue: it disappears with its instance, and drops its oldest messages."""
+    return {
+        "x-expires": max(1, round(queue.expires * 1000)),
+        "x-max-length": queue.max_length,
+        "x-overflow": "drop-head",
+    }
+
+
+def invalid_arguments(invalid: InvalidQueue) -> Arguments:
+    """Arguments of the queue of invalid events: bounded, the oldest are dropped."""
+    return {
+        "x-max-length": invalid.max_length,
+        "x-max-length-bytes": int(invalid.max_bytes),
+        "x-overflow": "drop-head",
+    }
+
+
+async def declare_log(link: Link, config: Amqp, topology: Topology) -> None:
+    """Declare the stream, the exchanges and the bindings between them."""
+    async with _Declarer(link) as declarer:
+        await declarer.exchanges((*topology.exchanges, LOG_EXCHANGE))
+        name = config.stream.name
+        await declarer.queue(name, stream_arguments(config.stream), "amqp.stream")
+        await declarer.bindings(name, (*topology.bindings, (LOG_EXCHANGE, MARKER_KEY)))
+
+
+async def declare_queue(link: Link, config: Amqp, topology: Topology, name: str) -> None:
+    """Declare the queue of one instance, the exchanges and the bindings between them."""
+    async with _Declarer(link) as declarer:
+        await declarer.exchanges((*topology.exchanges, LOG_EXCHANGE))
+        await declarer.queue(name, queue_arguments(config.queue), "amqp.queue")
+        await declarer.bindings(name, (*topology.bindings, (LOG_EXCHANGE, MARKER_KEY)))
+
+
+async def declare_publishing(link: Link, config: Amqp, topology: Topology) -> None:
+    """Declare what is published to: the exchanges, and the exchange and queue of invalid events."""
+    name = config.invalid.name
+    async with _Declarer(link) as declarer:
+        await declarer.exchanges((*topology.exchanges, name))
+        await declarer.queue(name, invalid_arguments(config.invalid), "amqp.invalid")
+        await declarer.bindings(name, ((name, "#"),))
+
+
+class _Declarer:
+    """Declares one thing after the other, on a new channel whenever the broker closed the last one."""
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._channel: Channel | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._channel is not None and not self._channel.is_closed:
+            await self._channel.close()
+
+    async def exchanges(self, names: tuple[str, ...]) -> None:
+        for name in dict.fromkeys(names):
+            difference = await self._declare(
+                methodcaller("exchange_declare", name, exchange_type="topic", durable=True)
+            )
+            if difference is not None:
+                log.warning(
+                    "exchange.differs",
+                    exchange=name,
+                    broker_says=difference,
+                    remedy="it is used as it is; delete it, and the bridge declares a durable topic exchange",
+                )
+
+    async def queue(self, name: str, arguments: Arguments, section: str) -> None:
+        difference = await self._declare(
+            methodcaller("queue_declare", name, durable=True, arguments=dict(arguments))
+        )
+        if difference is None:
+            return
+        if "'x-queue-type'" in difference:
+            raise TopologyError(
+                f'"{name}" exists and is of another type: delete it, or choose another name in {section}'
+                f" ({difference})"
+            )
+        log.warning(
+            "queue.differs",
+            queue=name,
+            broker_says=difference,
+            remedy=f"it is used as it is; set {section} to what it has, or delete it with all that is in it",
+        )
+
+    async def bindings(self, queue: str, bindings: tuple[tuple[str, str], ...]) -> None:
+        for exchange, key in bindings:
+            await self._declare(methodcaller("queue_bind", queue, exchange, key))
+
+    async def _declare(self, declare: Callable[[Channel], Awaitable[object]]) -> str | None:
+        """None, or in the broker's words how what exists differs."""
+        if self._channel is None or self._channel.is_closed:
+            self._channel = await self._link.channel()
+        try:
+            await declare(self._channel)
+        except ChannelPreconditionFailed as error:
+            self._channel = None
+            return str(error)
+        return None
