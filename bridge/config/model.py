@@ -160,6 +160,8 @@ class Log(Section, frozen=True, kw_only=True):
 class Config(Section, frozen=True, kw_only=True):
     """`bridge.yaml`: the daemon itself."""
 
+    instance: str = ""
+    """Name of this instance, unique among those that share a broker; else host name and port."""
     amqp: Amqp = Amqp()
     """The connection to RabbitMQ."""
     http: Http = Http()
@@ -321,7 +323,7 @@ class Command(Section, frozen=True, kw_only=True):
     emit: Emit | None = None
     """An event in answer, to this client alone."""
     ack: object = None
-    """The ack's argument; where it is left out `{status: ok}`, with `message_id` if something was published."""
+    """The ack's argument; else `{status: ok}`, with `message_id` if something was published."""
 
 
 class Namespace(Section, frozen=True, kw_only=True):

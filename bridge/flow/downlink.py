@@ -87,7 +87,7 @@ class Downlink:
         for invalid in plan.invalid:
             events.labels(invalid.route, "invalid").inc()
             self._warn(invalid, now)
-            self._invalid.put(delivery, invalid)
+            self._invalid.put(delivery, invalid, now)
         if plan.emissions and delivery.timestamp is not None:
             self._metrics.event_age.observe(max(0.0, now - delivery.timestamp))
 

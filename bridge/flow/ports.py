@@ -29,8 +29,8 @@ class Publisher(Protocol):
 class InvalidSink(Protocol):
     """Keeps events that no schema fits for whoever repairs their service."""
 
-    def put(self, delivery: Delivery, invalid: Invalid) -> None:
-        """Queue one for the exchange of invalid events; never blocks, drops and counts beyond its bound."""
+    def put(self, delivery: Delivery, invalid: Invalid, now: float) -> None:
+        """Queue one at `now` (epoch seconds); never blocks, drops and counts beyond its bound."""
 
 
 class Fanout(Protocol):

@@ -118,6 +118,10 @@ class Sessions:
     def __iter__(self) -> Iterator[Session]:
         return iter(self._by_client.values())
 
+    def waiting_commands(self) -> int:
+        """Commands in all inboxes."""
+        return sum(len(session.inbox) for session in self)
+
     def get(self, client: Client) -> Session | None:
         """The stay of this client, if it has one."""
         return self._by_client.get(client)

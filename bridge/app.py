@@ -1,0 +1,147 @@
+"""Wires one instance together: the only place that knows all parts."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Coroutine
+from typing import Final
+
+from aiohttp import web
+
+from bridge.amqp.event_reader import QueueReader, StreamReader
+from bridge.amqp.invalid import InvalidSink
+from bridge.amqp.publisher import ConfirmingPublisher
+from bridge.amqp.topology import Topology
+from bridge.auth.tokens import TokenVerifier
+from bridge.config.model import Config
+from bridge.flow.admission import Admission
+from bridge.flow.downlink import Downlink
+from bridge.flow.gateway import BridgeGateway
+from bridge.flow.pace import Pace
+from bridge.flow.ports import Client
+from bridge.flow.rooms import Rooms
+from bridge.flow.session import Sessions
+from bridge.flow.uplink import Uplink
+from bridge.rules.compile import Rules
+from bridge.sockets.fanout import Fanout
+from bridge.sockets.server import SocketServer
+from bridge.state.memberships import Memberships
+from bridge.state.remembered import Remembered
+from bridge.telemetry.metrics import Metrics
+from bridge.web.probes import Health, make_routes
+
+BACKLOG: Final = 4096
+"""Connections that the kernel holds while the loop is busy: thousands come back at once after a deploy."""
+KEEPALIVE: Final = 60.0
+"""Seconds for which an idle HTTP connection is kept; longer than the ping interval of polling clients."""
+
+
+class App:
+    """One instance: built from rules, started, drained, stopped."""
+
+    def __init__(self, rules: Rules) -> None:
+        config = rules.config
+        self.rules = rules
+        self.metrics = Metrics()
+        self.instance_id = config.instance or f"{socket.gethostname()}-{config.http.port}"
+        topology = Topology(exchanges=rules.exchanges, bindings=rules.bindings)
+        self._publisher = ConfirmingPublisher(config.amqp, topology, self.instance_id, self.metrics)
+        source = config.amqp.stream.name if config.amqp.source == "stream" else self._queue_name()
+        self._invalid = InvalidSink(self._publisher, config.amqp.invalid.name, source, self.metrics)
+        memberships: Memberships[Client] = Memberships()
+        fanout = Fanout(memberships, self.metrics)
+        remembered = Remembered(config.limits.remembered_rooms)
+        self._downlink = Downlink(rules, remembered, fanout, self._invalid, self.metrics, time.time)
+        make_reader = StreamReader if config.amqp.source == "stream" else QueueReader
+        self._reader = make_reader(config.amqp, topology, self.instance_id, self.metrics, self._caught_up)
+        self._rooms = Rooms(rules, memberships, remembered, fanout, time.time)
+        self._uplink = Uplink(self._rooms, self._publisher, self.metrics, time.time)
+        sessions = Sessions()
+        pace = Pace(sessions, time.monotonic)
+        admission = Admission(sessions, TokenVerifier(config.auth.jwt), pace, time.time)
+        self._gateway = BridgeGateway(
+            rules, sessions, admission, pace, self._rooms, self._uplink, self.metrics, time.time
+        )
+        self._sockets = SocketServer(self._gateway, memberships, config.http, config.limits, self.metrics)
+        self.metrics.queue_length.labels("inbox").set_function(sessions.waiting_commands)
+        self._runner: web.AppRunner | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._warming_up = True
+        self._draining = False
+        self.failed: asyncio.Future[BaseException | None] | None = None
+        """Set by `start`; done when a part that must run for ever has ended."""
+
+    @property
+    def config(self) -> Config:
+        """The configuration that it was built from."""
+        return self.rules.config
+
+    async def start(self) -> None:
+        """Listen, then connect to the broker; OSError when the address cannot be had."""
+        self.failed = asyncio.get_running_loop().create_future()
+        application = web.Application()
+        self._sockets.attach(application)
+        application.add_routes(make_routes(self, self.metrics if self.config.http.metrics else None))
+        self._runner = web.AppRunner(
+            application, access_log=None, keepalive_timeout=KEEPALIVE, shutdown_timeout=1.0
+        )
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self.config.http.host, self.config.http.port, backlog=BACKLOG)
+        await site.start()
+        self._spawn(self._publisher.run(), "publisher")
+        self._spawn(self._invalid.run(), "invalid")
+        self._reading = self._spawn(self._reader.run(self._downlink.handle), "reader")
+
+    async def drain(self) -> None:
+        """Go in order: not ready, no new clients, no more events, commands answered, clients told to go."""
+        self._draining = True
+        self._gateway.drain()
+        if self._reading is not None:
+            self._reading.cancel()
+        await self._uplink.drain()
+        await self._sockets.drain()
+
+    async def stop(self) -> None:
+        """Close what is still open; needs no `drain` before it."""
+        self._draining = True
+        self._rooms.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def health(self) -> Health:
+        """How the instance is, for the probes."""
+        now = time.monotonic()
+        down = [
+            now - connection.down_since
+            for connection in (self._reader.connection, self._publisher.connection)
+            if connection.down_since is not None
+        ]
+        return Health(
+            warming_up=self._warming_up,
+            shutting_down=self._draining,
+            broker_away=max(down) if down else None,
+        )
+
+    def _caught_up(self) -> None:
+        self._warming_up = False
+        self._downlink.caught_up()
+
+    def _queue_name(self) -> str:
+        return f"{self.config.amqp.queue.prefix}{self.instance_id}"
+
+    def _spawn(self, work: Coroutine[object, object, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A part that must run for ever has ended: the instance cannot do its work any more."""
+        if not self._draining and not task.cancelled() and self.failed is not None and not self.failed.done():
+            self.failed.set_result(task.exception())

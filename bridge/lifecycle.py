@@ -1,0 +1,81 @@
+"""Runs one instance from its start to its end: signals, draining, and what the process exits with."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from enum import StrEnum
+from typing import Any
+
+import structlog
+import uvloop
+
+from bridge import __version__
+from bridge.app import App
+from bridge.rules.compile import Rules
+
+log = structlog.get_logger()
+
+
+class Ending(StrEnum):
+    """How a run ended."""
+
+    STOPPED = "stopped"
+    """A signal came, and everything was drained."""
+    FORCED = "forced"
+    """A second signal came, or draining took longer than `shutdown_timeout`."""
+    FAILED = "failed"
+    """A part that must run for ever ended; the log says why."""
+
+
+def run(rules: Rules) -> Ending:
+    """Run an instance until SIGTERM or SIGINT; OSError when its address cannot be had."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_run(rules))
+
+
+async def _run(rules: Rules) -> Ending:
+    loop = asyncio.get_running_loop()
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    app = App(rules)
+    try:
+        await app.start()
+        log.info(
+            "bridge.started",
+            version=__version__,
+            instance=app.instance_id,
+            address=f"{rules.config.http.host}:{rules.config.http.port}",
+            namespaces=len(rules.namespaces),
+            routes=len(rules.routes),
+        )
+        return await _run_until_signal(app, signals)
+    finally:
+        await app.stop()
+        log.info("bridge.stopped")
+
+
+async def _run_until_signal(app: App, signals: asyncio.Queue[signal.Signals]) -> Ending:
+    """Wait for a signal or a failure; drain after a signal, unless a second one comes."""
+    assert app.failed is not None  # noqa: S101  set by start
+    first = asyncio.ensure_future(signals.get())
+    ends: set[asyncio.Future[Any]] = {first, app.failed}
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+    if not first.done():
+        first.cancel()
+        log.error("bridge.failed", exc_info=app.failed.result())
+        return Ending.FAILED
+    log.info("bridge.draining", signal=first.result().name, limit=app.config.shutdown_timeout)
+    second = asyncio.ensure_future(signals.get())
+    drained = asyncio.ensure_future(app.drain())
+    ends = {second, drained}
+    await asyncio.wait(ends, timeout=app.config.shutdown_timeout, return_when=asyncio.FIRST_COMPLETED)
+    second.cancel()
+    if drained.done():
+        drained.result()
+        return Ending.STOPPED
+    drained.cancel()
+    await asyncio.gather(drained, return_exceptions=True)
+    log.warning("bridge.forced", reason="a second signal, or the limit was reached")
+    return Ending.FORCED
