@@ -61,9 +61,9 @@ Open = str | dict[str, object]
 """A value whose type a document names but never defines: any string or object."""
 
 
-class Event(Struct, frozen=True, kw_only=True):
-    """The body of a service's event."""
+class Event(Struct, frozen=True):
+    """The body of a service's event: required fields first, then the optional ones."""
 
 
-class Command(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a browser sends."""
+class Command(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a browser sends: required fields first, then the optional ones."""

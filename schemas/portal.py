@@ -155,10 +155,10 @@ class CommandResult(Event):
     message_id: Id
     command: str
     success: bool
-    result: object = UNSET
-    error: Maybe[str] = UNSET
     execution_time: Number
     timestamp: Timestamp
+    result: object = UNSET
+    error: Maybe[str] = UNSET
     embed_data: Maybe[Open] = UNSET
 
 
@@ -199,9 +199,9 @@ class AgentActivity(Event):
     project_name: Id
     action: str
     status: Literal["started", "completed", "failed", "paused"]
+    timestamp: Timestamp
     task_id: Maybe[Id] = UNSET
     story_id: Maybe[Id] = UNSET
-    timestamp: Timestamp
     duration: Maybe[Number] = UNSET
     metrics: Maybe[Open] = UNSET
     error: Maybe[str] = UNSET
@@ -284,7 +284,7 @@ class UserAction(Event):
     action: str
     resource: str
     timestamp: Timestamp
+    success: bool
     ip_address: Maybe[str] = UNSET
     user_agent: Maybe[str] = UNSET
-    success: bool
     error: Maybe[str] = UNSET

@@ -1,14 +1,33 @@
 """Owns `Rules`, the immutable snapshot of all that was configured, and how it is compiled."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 from msgspec import Struct
 
-from bridge.config.load import Loaded
+from bridge.config.load import Loaded, MergedNamespace, System
 from bridge.config.model import Config
-from bridge.rules.namespaces import NamespaceRules
-from bridge.rules.routes import EventRoute
+from bridge.errors import ConfigError
+from bridge.rules.faults import Place, suggest
+from bridge.rules.key_index import KeyIndex
+from bridge.rules.names import NamespaceIndex, NamespacePattern, parse_namespace_pattern
+from bridge.rules.namespaces import NamespaceRules, compile_namespace
+from bridge.rules.routes import EventRoute, RoutePlace, compile_event
 from bridge.rules.schemas import Schemas
+
+_OWN_EXCHANGES: Final = "bridge."
+_BROKER_EXCHANGES: Final = "amq."
+_MAX_EXCHANGE: Final = 127
+
+_FAMILIES: Final = {
+    **dict.fromkeys(("HS256", "HS384", "HS512"), "HS"),
+    **dict.fromkeys(("RS256", "RS384", "RS512"), "RS"),
+    **dict.fromkeys(("PS256", "PS384", "PS512"), "PS"),
+    **dict.fromkeys(("ES256", "ES256K", "ES384", "ES512"), "ES"),
+    "EdDSA": "EdDSA",
+}
+_MIN_SECRET: Final = 32
+"""Bytes; RFC 7518, 3.2 asks for a key as long as the hash of HS256."""
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -22,12 +41,159 @@ class Rules(Struct, frozen=True, kw_only=True):
     """All exchanges that are read from or published to; each is topic and durable."""
     bindings: tuple[tuple[str, str], ...]
     """Exchange and AMQP binding key of everything that is read; each pair once."""
+    route_index: Mapping[str, KeyIndex[EventRoute]]
+    """By exchange."""
+    namespace_index: NamespaceIndex[NamespaceRules]
 
     def match_namespace(self, name: str) -> tuple[NamespaceRules, Mapping[str, str]] | None:
         """The rules of a concrete namespace and the words in its name; None when it does not exist."""
-        raise NotImplementedError
+        return self.namespace_index.find(name)
 
 
 def compile_rules(loaded: Loaded, schemas: Schemas) -> Rules:
     """Compile a configuration; raises ConfigError with all of its faults."""
-    raise NotImplementedError
+    root = Place([], loaded.file)
+    for system in loaded.systems:
+        _check_system(Place(root.faults, system.file), system, schemas)
+    namespaces: list[tuple[NamespacePattern, NamespaceRules]] = []
+    routes: list[EventRoute] = []
+    shapes: dict[str, MergedNamespace] = {}
+    for merged in loaded.namespaces:
+        place = Place(root.faults, merged.owner.system.file, f"namespaces.{merged.pattern}")
+        pattern = place.attempt(parse_namespace_pattern, merged.pattern)
+        if pattern is None:
+            continue
+        other = shapes.setdefault(pattern.shape, merged)
+        if other is not merged:
+            where = f'"{other.pattern}" of {other.owner.system.file}'
+            place.add(f"names the same namespaces as {where} (write both with the same words)")
+        rules = compile_namespace(merged, pattern, root, schemas)
+        if rules is not None:
+            namespaces.append((pattern, rules))
+        routes += _compile_routes(root, merged, pattern, schemas)
+    _check_fights(root, routes)
+    _check_jwt(root.at("auth", "jwt"), loaded.config, loaded.namespaces)
+    if root.faults:
+        raise ConfigError(list(dict.fromkeys(root.faults)))
+    return Rules(
+        config=loaded.config,
+        namespaces=tuple(rules for _, rules in namespaces),
+        routes=tuple(routes),
+        exchanges=_collect_exchanges(loaded.systems),
+        bindings=tuple(dict.fromkeys((route.exchange, route.key.binding) for route in routes)),
+        route_index=_index_routes(routes),
+        namespace_index=NamespaceIndex(namespaces),
+    )
+
+
+def _compile_routes(
+    root: Place, merged: MergedNamespace, pattern: NamespacePattern, schemas: Schemas
+) -> list[EventRoute]:
+    routes = []
+    for part in merged.parts:
+        around = RoutePlace(
+            place=Place(root.faults, part.system.file, f"namespaces.{merged.pattern}"),
+            system=part.system,
+            owner=merged.owner.system.name,
+            namespace=pattern,
+            schemas=schemas,
+        )
+        for key, event in part.namespace.events.items():
+            route = compile_event(around, key, event)
+            if route is not None:
+                routes.append(route)
+    return routes
+
+
+def _index_routes(routes: list[EventRoute]) -> dict[str, KeyIndex[EventRoute]]:
+    by_exchange: dict[str, list[EventRoute]] = {}
+    for route in routes:
+        by_exchange.setdefault(route.exchange, []).append(route)
+    return {
+        exchange: KeyIndex([(route.key, route) for route in some]) for exchange, some in by_exchange.items()
+    }
+
+
+def _collect_exchanges(systems: Iterable[System]) -> tuple[str, ...]:
+    names: dict[str, None] = {}
+    for system in systems:
+        names[system.routes.exchange] = None
+        if system.routes.commands_exchange is not None:
+            names[system.routes.commands_exchange] = None
+    return tuple(names)
+
+
+def _check_system(place: Place, system: System, schemas: Schemas) -> None:
+    routes = system.routes
+    _check_exchange(place.at("exchange"), routes.exchange)
+    if routes.commands_exchange is not None:
+        _check_exchange(place.at("commands_exchange"), routes.commands_exchange)
+    if routes.schemas is not None and routes.schemas not in schemas.modules:
+        known = suggest(routes.schemas, schemas.modules)
+        place.at("schemas").add(f'there is no module "{routes.schemas}" in the schemas folder ({known})')
+
+
+def _check_exchange(place: Place, name: str) -> None:
+    if name.startswith((_OWN_EXCHANGES, _BROKER_EXCHANGES)):
+        owner = "the bridge" if name.startswith(_OWN_EXCHANGES) else "RabbitMQ"
+        place.add(f'"{name}" belongs to {owner} itself (take a name of your own)')
+    elif not name or len(name.encode()) > _MAX_EXCHANGE or not name.isprintable():
+        place.add(f'"{name[:32]}" is no name of an exchange (1-{_MAX_EXCHANGE} bytes, printable)')
+
+
+def _check_fights(root: Place, routes: list[EventRoute]) -> None:
+    """Two routes of one namespace must not make one event of one message: a client would get it twice."""
+    groups: dict[tuple[str, str], list[EventRoute]] = {}
+    for route in routes:
+        for other in groups.setdefault((route.namespace, route.exchange), []):
+            both = route.events & other.events
+            if both and route.key.overlaps(other.key):
+                place = Place(
+                    root.faults, route.file, f"namespaces.{route.namespace}.events.{route.key.text}"
+                )
+                where = f'"{other.key.text}"' + (f" of {other.file}" if other.file != route.file else "")
+                place.add(
+                    f'makes the event "{min(both)}" of messages that {where} takes too (join them, or name '
+                    "one of the events otherwise with `as`)"
+                )
+        groups[route.namespace, route.exchange].append(route)
+
+
+def _check_jwt(place: Place, config: Config, namespaces: Iterable[MergedNamespace]) -> None:
+    asking = [
+        merged.pattern
+        for merged in namespaces
+        if (merged.owner.namespace.auth or merged.owner.system.routes.auth).required
+    ]
+    if not asking:
+        return
+    jwt = config.auth.jwt
+    known = [algorithm for algorithm in jwt.algorithms if algorithm in _FAMILIES]
+    for algorithm in jwt.algorithms:
+        if algorithm not in known:
+            place.at("algorithms").add(f'unknown algorithm "{algorithm}" ({suggest(algorithm, _FAMILIES)})')
+    families = sorted({_FAMILIES[algorithm] for algorithm in known})
+    if len(families) > 1:
+        place.at("algorithms").add(
+            f"{', '.join(jwt.algorithms)} are of several families, {' and '.join(families)}: a public key "
+            "could be taken for a shared secret (keep one family)"
+        )
+    elif not jwt.algorithms:
+        place.at("algorithms").add("is empty, so no token could be verified (write [HS256])")
+    elif families == ["HS"]:
+        _check_secret(place.at("secret"), jwt.secret, asking)
+    elif families and not jwt.public_key:
+        place.at("public_key").add(f"is not set, and {asking[0]} asks for a token (put the PEM text here)")
+
+
+def _check_secret(place: Place, secret: str, asking: list[str]) -> None:
+    if not secret:
+        place.add(
+            f"is not set, and {asking[0]} asks for a token (set JWT_SECRET in the environment to at least "
+            f"{_MIN_SECRET} bytes, or write `auth: {{required: false}}` for an open namespace)"
+        )
+    elif len(secret.encode()) < _MIN_SECRET:
+        place.add(
+            f"has {len(secret.encode())} bytes, so it could be guessed (set JWT_SECRET to at least "
+            f"{_MIN_SECRET} bytes, such as `openssl rand -hex 32` prints)"
+        )

@@ -1,12 +1,24 @@
 """Owns `EmitTemplate`: an event for one client, compiled from `event: payload` of the YAML."""
 
+from typing import Final
+
 from msgspec import Raw, Struct, json
 
+from bridge.config.model import Emit
 from bridge.model import Argument
-from bridge.rules.templates import MISSING, Scope, ValueTemplate
+from bridge.rules.faults import Place
+from bridge.rules.scope import MISSING, Known, Scope
+from bridge.rules.templates import ValueTemplate, compile_value
 
 Emitted = tuple[str, tuple[Argument, ...]]
 """An event's name and its arguments."""
+
+RESERVED: Final = frozenset(
+    {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
+)
+"""Names that the official client keeps for itself: it drops the connection when a server sends one."""
+
+_MAX_NAME: Final = 128
 
 
 def to_argument(value: object) -> Argument:
@@ -14,6 +26,17 @@ def to_argument(value: object) -> Argument:
     if isinstance(value, bytes):
         return value
     return Raw(json.encode(None if value is MISSING else value))
+
+
+def find_name_fault(name: str) -> str | None:
+    """What is wrong with the name of a client event, if anything."""
+    if not name:
+        return "an event needs a name"
+    if name in RESERVED:
+        return f'"{name}" is reserved by Socket.IO (take another name)'
+    if len(name) > _MAX_NAME or not name.isprintable():
+        return f'"{name[:32]}" is no name of an event (1-{_MAX_NAME} printable characters)'
+    return None
 
 
 class EmitTemplate(Struct, frozen=True, kw_only=True):
@@ -25,3 +48,15 @@ class EmitTemplate(Struct, frozen=True, kw_only=True):
     def render(self, scope: Scope) -> Emitted:
         """The event as it goes to a client."""
         return self.event, (to_argument(self.payload.render(scope)),)
+
+
+def compile_emit(place: Place, emit: Emit, known: Known) -> EmitTemplate | None:
+    """Compile `event: payload`; None when a fault was found."""
+    if len(emit) != 1:
+        place.add(f"holds {len(emit)} events (write exactly one, as `event: payload`)")
+        return None
+    [(event, payload)] = emit.items()
+    if fault := find_name_fault(event):
+        place.add(fault)
+    template = place.at(event).attempt(compile_value, payload, known)
+    return None if template is None else EmitTemplate(event=event, payload=template)

@@ -1,16 +1,36 @@
 """Owns `NamespaceRules`: who may connect to a namespace, its rooms, commands, limits and answers."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from msgspec import Struct
 
-from bridge.config.model import Late, NamespaceLimits
+from bridge.config.load import MergedNamespace
+from bridge.config.model import Errors, Late, NamespaceAuth, NamespaceLimits, OnConnect, Presence, Room
 from bridge.errors import Code
-from bridge.rules.access import Access
-from bridge.rules.commands import CommandRule
-from bridge.rules.emits import EmitTemplate
-from bridge.rules.names import NamespacePattern, RoomIndex
-from bridge.rules.templates import RoomTemplates
+from bridge.rules.access import Access, compile_allow
+from bridge.rules.commands import CommandPlace, CommandRule, compile_command
+from bridge.rules.emits import EmitTemplate, compile_emit
+from bridge.rules.faults import Place, suggest
+from bridge.rules.names import NamespacePattern, RoomIndex, RoomPattern, parse_room_pattern
+from bridge.rules.schemas import Schemas
+from bridge.rules.scope import Known
+from bridge.rules.targets import RoomTemplates, compile_rooms
+from bridge.rules.templates import compile_value
+
+_CLIENT: Final = frozenset({"user", "sid", "now"})
+"""What may be read wherever one client is answered."""
+
+_OTHERS: Final = "*"
+"""The key of `errors.events` for all codes without an event of their own."""
+
+_DEFAULT_ERROR: Final = {
+    "type": "{error.type}",
+    "message": "{error.message}",
+    "code": "{error.code}",
+    "details": "{error.details}",
+    "timestamp": "{now}",
+}
 
 
 class AuthRules(Struct, frozen=True, kw_only=True):
@@ -87,4 +107,126 @@ class NamespaceRules(Struct, frozen=True, kw_only=True):
 
         None when no entry of `rooms` covers it, or when a word that the namespace has too differs.
         """
-        raise NotImplementedError
+        found = self.rooms.find(room)
+        if found is None:
+            return None
+        rule, captured = found
+        if any(words.get(name, value) != value for name, value in captured.items()):
+            return None
+        return rule, {**words, **captured}
+
+
+def compile_namespace(
+    merged: MergedNamespace, name: NamespacePattern, faults: Place, schemas: Schemas
+) -> NamespaceRules | None:
+    """Compile a namespace over all of its files; None when a fault was found."""
+    before = len(faults.faults)
+    owner = merged.owner
+    file = Place(faults.faults, owner.system.file)
+    place = file.at("namespaces", merged.pattern)
+    words = frozenset(name.words)
+    own, shared = owner.namespace, owner.system.routes
+    auth = _compile_auth((file if own.auth is None else place).at("auth"), own.auth or shared.auth, words)
+    errors = _compile_errors(
+        (file if own.errors is None else place).at("errors"), own.errors or shared.errors, words
+    )
+    allow = place.at("allow").attempt(compile_allow, own.allow, Known(words=words))
+    on_connect = _compile_on_connect(place.at("on_connect"), own.on_connect, words)
+    rooms: list[tuple[RoomPattern, RoomRule | None]] = []
+    for part in merged.parts:
+        part_place = Place(faults.faults, part.system.file, f"namespaces.{merged.pattern}")
+        for text, room in part.namespace.rooms.items():
+            _compile_room(part_place.at("rooms", text), text, room, words, rooms)
+    commands: dict[str, CommandRule | None] = {}
+    for part in merged.parts:
+        around = CommandPlace(
+            place=Place(faults.faults, part.system.file, f"namespaces.{merged.pattern}"),
+            system=part.system,
+            namespace=name,
+            rooms=tuple(pattern for pattern, _ in rooms),
+            schemas=schemas,
+        )
+        for event, command in part.namespace.commands.items():
+            commands[event] = compile_command(around, event, command)
+    if len(faults.faults) > before or auth is None or errors is None or allow is None:
+        return None
+    return NamespaceRules(
+        pattern=merged.pattern,
+        system=owner.system.name,
+        name=name,
+        auth=auth,
+        allow=allow,
+        limits=own.limits or shared.limits,
+        errors=errors,
+        on_connect=on_connect,
+        rooms=RoomIndex([(pattern, rule) for pattern, rule in rooms if rule is not None]),
+        commands={event: rule for event, rule in commands.items() if rule is not None},
+    )
+
+
+def _compile_auth(place: Place, auth: NamespaceAuth, words: frozenset[str]) -> AuthRules | None:
+    known = Known(words=words, roots=_CLIENT)
+    failing = Known(words=words, roots=_CLIENT | {"error"})
+    authenticated = compile_emit(place.at("authenticated"), auth.authenticated, known)
+    failed = compile_emit(place.at("failed"), auth.failed, failing)
+    expired = compile_emit(place.at("expired"), auth.expired, failing)
+    if authenticated is None or failed is None or expired is None:
+        return None
+    return AuthRules(
+        required=auth.required, late=auth.late, authenticated=authenticated, failed=failed, expired=expired
+    )
+
+
+def _compile_errors(place: Place, errors: Errors, words: frozenset[str]) -> ErrorRules | None:
+    known = Known(words=words, roots=_CLIENT | {"error"})
+    other: EmitTemplate | None = EmitTemplate(event="error", payload=compile_value(_DEFAULT_ERROR, known))
+    events: dict[Code, EmitTemplate | None] = {}
+    for text, emit in errors.events.items():
+        template = compile_emit(place.at("events", text), emit, known)
+        if text == _OTHERS:
+            other = template
+        elif text in Code.__members__:
+            events[Code(text)] = template
+        else:
+            place.at("events", text).add(
+                f'unknown code "{text}" ({suggest(text, [*Code.__members__, _OTHERS])})'
+            )
+    if other is None:
+        return None
+    compiled = {code: template for code, template in events.items() if template is not None}
+    return ErrorRules(always=errors.always, events=compiled, other=other)
+
+
+def _compile_on_connect(place: Place, on_connect: OnConnect, words: frozenset[str]) -> OnConnectRules:
+    known = Known(words=words, roots=_CLIENT)
+    join = place.at("join").attempt(compile_rooms, on_connect.join, known) if on_connect.join else None
+    emit = None if on_connect.emit is None else compile_emit(place.at("emit"), on_connect.emit, known)
+    return OnConnectRules(join=join, emit=emit)
+
+
+def _compile_room(
+    place: Place,
+    text: str,
+    room: Room,
+    words: frozenset[str],
+    rooms: list[tuple[RoomPattern, RoomRule | None]],
+) -> None:
+    pattern = place.attempt(parse_room_pattern, text)
+    if pattern is None:
+        return
+    for other, _ in rooms:
+        if other.shape == pattern.shape:
+            place.add(f'covers the same rooms as "{other.text}" (write one of them)')
+    known = Known(words=words | frozenset(pattern.words))
+    allow = place.at("allow").attempt(compile_allow, room.allow, known)
+    presence = None if room.presence is None else _compile_presence(place, room.presence, known)
+    rule = None if allow is None else RoomRule(pattern=text, allow=allow, presence=presence)
+    rooms.append((pattern, rule))
+
+
+def _compile_presence(place: Place, presence: Presence, known: Known) -> PresenceRules:
+    known = Known(words=known.words, roots=_CLIENT)
+    place = place.at("presence")
+    joined = None if presence.joined is None else compile_emit(place.at("joined"), presence.joined, known)
+    left = None if presence.left is None else compile_emit(place.at("left"), presence.left, known)
+    return PresenceRules(joined=joined, left=left, grace=float(presence.grace))

@@ -1,26 +1,47 @@
-"""Decides, purely, what a delivery or a command leads to; the flow performs it."""
+"""Decides, purely, what a delivery leads to (commands: command_plan.py); the flow performs it."""
 
-from collections.abc import Mapping
+from typing import Final
 
-from msgspec import Struct
+import msgspec
+from msgspec import Raw, Struct
 
-from bridge.model import (
-    Action,
-    Argument,
-    Command,
-    Delivery,
-    Emission,
-    Invalid,
-    Principal,
-    Refuse,
-    Remember,
-    RoomRef,
+from bridge.model import EVERYONE, Argument, Delivery, Emission, Invalid, Remember, RoomRef
+from bridge.rules.command_plan import (
+    Answer,
+    CommandPlan,
+    ConnectPlan,
+    client_scope,
+    plan_command,
+    plan_connect,
+    render_answer,
+    render_refusal,
+    render_refusal_ack,
 )
-from bridge.rules.commands import CommandRule
 from bridge.rules.compile import Rules
-from bridge.rules.emits import Emitted
-from bridge.rules.namespaces import NamespaceRules
-from bridge.rules.templates import RoomView, Scope
+from bridge.rules.emits import to_argument
+from bridge.rules.routes import EventRoute
+from bridge.rules.schemas import BodyFault, Schema
+from bridge.rules.scope import MISSING, Scope
+
+__all__ = [
+    "Answer",
+    "CommandPlan",
+    "ConnectPlan",
+    "EventPlan",
+    "client_scope",
+    "plan_command",
+    "plan_connect",
+    "plan_event",
+    "render_answer",
+    "render_refusal",
+    "render_refusal_ack",
+]
+
+_EVERYONE: Final = (EVERYONE,)
+_JSON: Final = frozenset({None, "", "application/json", "text/json", "text/plain"})
+_BINARY: Final = frozenset({None, "", "application/octet-stream"})
+
+_encode: Final = msgspec.json.Encoder().encode
 
 
 class EventPlan(Struct, frozen=True, kw_only=True):
@@ -38,90 +59,137 @@ class EventPlan(Struct, frozen=True, kw_only=True):
     """Names of the routes for which the event is too old."""
 
 
+_UNROUTED: Final = EventPlan(routed=False)
+
+
+class _Payload(Struct, frozen=True):
+    """A body that fits its schema, encoded again: what the schema does not name is gone."""
+
+    value: object
+    argument: Argument
+
+
 def plan_event(rules: Rules, delivery: Delivery, now: float) -> EventPlan:
     """Route one delivery; `now` is epoch seconds."""
-    raise NotImplementedError
+    index = rules.route_index.get(delivery.exchange)
+    found = index.find(delivery.routing_key) if index is not None else None
+    if not found:
+        return _UNROUTED
+    payloads: dict[Schema | None, _Payload | BodyFault] = {}
+    emissions: list[Emission] = []
+    remembers: list[Remember] = []
+    invalid: list[Invalid] = []
+    stale: list[str] = []
+    for route, words in found:
+        is_stale = _is_stale(route, delivery, now)
+        if is_stale:
+            stale.append(route.name)
+            if route.remember is None:
+                continue
+        payload = payloads.get(route.body)
+        if payload is None:
+            payload = payloads[route.body] = _decode(route.body, delivery)
+        if isinstance(payload, BodyFault):
+            invalid.append(_to_invalid(route, payload))
+            continue
+        scope = _to_scope(delivery, words, payload.value, now)
+        event = route.render_event(words)
+        if not is_stale:
+            emission = _emit(route, event, words, scope, payload.argument, delivery)
+            if emission is not None:
+                emissions.append(emission)
+        if route.remember is not None:
+            remembers += _remember(route, event, scope, delivery, now)
+    return EventPlan(
+        routed=True,
+        emissions=tuple(emissions),
+        remembers=tuple(remembers),
+        invalid=tuple(invalid),
+        stale=tuple(stale),
+    )
 
 
-def client_scope(
-    words: Mapping[str, str],
-    principal: Principal | None,
-    *,
-    sid: str,
-    now: float,
-    refuse: Refuse | None = None,
-) -> Scope:
-    """What templates may read that answer one client: emits of `auth`, `presence` and `errors`.
-
-    `words` are those of the namespace, or those that `NamespaceRules.find_room` gives; `refuse` is
-    what `{error...}` means.
-    """
-    raise NotImplementedError
+def _is_stale(route: EventRoute, delivery: Delivery, now: float) -> bool:
+    return (
+        route.max_age is not None
+        and delivery.timestamp is not None
+        and now - delivery.timestamp > route.max_age
+    )
 
 
-class ConnectPlan(Struct, frozen=True, kw_only=True):
-    """What happens to a client that was just authenticated."""
-
-    rooms: tuple[str, ...]
-    emit: Emitted | None
-
-
-def plan_connect(
-    namespace: NamespaceRules, words: Mapping[str, str], principal: Principal, sid: str, now: float
-) -> ConnectPlan:
-    """Rooms that a client joins by itself and the event that it receives (`on_connect`)."""
-    raise NotImplementedError
-
-
-class CommandPlan(Struct, frozen=True, kw_only=True):
-    """What a command leads to: actions in order, of which the first failure stops the rest, then an answer."""
-
-    rule: CommandRule
-    actions: tuple[Action, ...]
-    scope: Scope
-    """What the answer's templates read; `render_answer` adds the room."""
-    room: RoomRef | None
-    """The room that `{room...}` of the answer means: the first that is joined, else left; or None."""
-    idempotency_key: str | None
-    """The client's; the same key of the same user and command is to get the first answer."""
+def _decode(schema: Schema | None, delivery: Delivery) -> _Payload | BodyFault:
+    content_type = delivery.content_type
+    if schema is None:
+        if content_type not in _BINARY and _is_json(content_type):
+            return _to_type_fault("a body that is passed on as it is", content_type)
+        return _Payload(MISSING, delivery.body)
+    if content_type not in _JSON and not _is_json(content_type):
+        return _to_type_fault("JSON", content_type)
+    value = schema.decode(delivery.body)
+    if isinstance(value, BodyFault):
+        return value
+    return _Payload(value, Raw(_encode(value)))
 
 
-class Answer(Struct, frozen=True, kw_only=True):
-    """What the client receives when all actions succeeded."""
-
-    emit: Emitted | None
-    ack: tuple[Argument, ...]
-    """For a client that asked for an ack."""
+def _is_json(content_type: str | None) -> bool:
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    return kind in _JSON or kind.endswith("+json")
 
 
-def plan_command(
-    namespace: NamespaceRules,
-    words: Mapping[str, str],
-    principal: Principal,
-    command: Command,
-    *,
-    sid: str,
-    now: float,
-    message_id: str,
-) -> CommandPlan | Refuse:
-    """Decide about one command: allow, schema, stamps, then its actions.
-
-    Rates are counted by the flow beforehand (`namespace.limits.rate`, `namespace.commands[...].limit`).
-    `message_id` is new for each command, or the first one's when a client repeats an idempotency key.
-    """
-    raise NotImplementedError
+def _to_type_fault(wanted: str, content_type: str | None) -> BodyFault:
+    message = f"Expected {wanted}, got content type {(content_type or '')[:64]!r}"
+    return BodyFault(reason="content_type", message=message, path="")
 
 
-def render_answer(plan: CommandPlan, room: RoomView | None = None) -> Answer:
-    """The answer to a command whose actions succeeded; `room` is the view of `plan.room`."""
-    raise NotImplementedError
+def _to_invalid(route: EventRoute, fault: BodyFault) -> Invalid:
+    return Invalid(route=route.name, reason=fault.reason, error=fault.message, path=fault.path)
 
 
-def render_refusal(namespace: NamespaceRules, refuse: Refuse, scope: Scope) -> Emitted:
-    """The event that tells a client of a refusal (`errors:`); `scope.error` is filled in here."""
-    raise NotImplementedError
+def _to_scope(delivery: Delivery, words: dict[str, str], body: object, now: float) -> Scope:
+    message = {} if delivery.message_id is None else {"id": delivery.message_id}
+    return Scope(words=words, body=body, header=delivery.headers, message=message, now=now)
 
 
-def render_refusal_ack(refuse: Refuse) -> tuple[Argument, ...]:
-    """The ack of a refusal: `{status: "error", code, message, retry_after?}`."""
-    raise NotImplementedError
+def _emit(
+    route: EventRoute,
+    event: str,
+    words: dict[str, str],
+    scope: Scope,
+    body: Argument,
+    delivery: Delivery,
+) -> Emission | None:
+    """The emission of one route; None when it names no room, or a namespace where no client can be."""
+    namespace = route.namespace_name.render(words)
+    if namespace is None:
+        return None
+    rooms: tuple[str, ...] = _EVERYONE
+    if route.targets is not None:
+        rooms = route.targets.render(scope)
+        if not rooms and route.otherwise is not None:
+            rooms = route.otherwise.render(scope)
+        if not rooms:
+            return None
+    args: tuple[Argument, ...] = (body,)
+    if route.args is not None:
+        args = tuple(
+            body if template is None else to_argument(template.render(scope)) for template in route.args
+        )
+    skip = delivery.headers.get("x-sid") if route.skip_sender else None
+    return Emission(
+        route=route.name,
+        namespace=namespace,
+        event=event,
+        args=args,
+        rooms=rooms,
+        skip_sid=skip if isinstance(skip, str) else None,
+    )
+
+
+def _remember(route: EventRoute, event: str, scope: Scope, delivery: Delivery, now: float) -> list[Remember]:
+    assert route.remember is not None  # noqa: S101  asked by the caller, who pays for the call
+    time = now if delivery.timestamp is None else delivery.timestamp
+    body = None if scope.body is MISSING else scope.body
+    return [
+        Remember(room=RoomRef(system=route.system, room=room), event=event, body=body, time=time)
+        for room in route.remember.render(scope)
+    ]

@@ -1,26 +1,190 @@
 """Owns `EventRoute`: the way of an event from a routing key to the rooms of a namespace."""
 
+import itertools
+import re
+from collections.abc import Mapping
+from typing import Final
+
 from msgspec import Struct
 
-from bridge.rules.keys import KeyPattern
+from bridge.config.load import System
+from bridge.config.model import Event
+from bridge.rules.emits import find_name_fault
+from bridge.rules.faults import Place, suggest
+from bridge.rules.keys import KeyPattern, parse_key_pattern
 from bridge.rules.names import NamespacePattern
-from bridge.rules.templates import RoomTemplates, TextTemplate, ValueTemplate
+from bridge.rules.schemas import Schema, Schemas
+from bridge.rules.scope import MISSING, Known, Scope
+from bridge.rules.targets import RoomTemplates, compile_rooms
+from bridge.rules.templates import TextTemplate, ValueTemplate, compile_text, compile_value
+
+WHOLE_BODY: Final = "{body}"
+
+_PLACEHOLDER: Final = re.compile(r"\{([^{}]*)\}")
 
 
 class EventRoute(Struct, frozen=True, kw_only=True):
-    """One entry of a namespace's `events`."""
+    """One entry of a namespace's `events`: as the YAML writes it, and compiled."""
 
     name: str
-    """The label of its metrics: the namespace and the key, as the YAML writes them."""
+    """The label of its metrics: the namespace and the key."""
     file: str
     system: str
     exchange: str
     key: KeyPattern
     namespace: str
-    """As the YAML writes it."""
     schema: str | None
     """The Struct's name; None for a binary body."""
     event: str
     """As the YAML writes it: `annotation:{action}`."""
     rooms: tuple[str, ...]
-    """As the YAML writes them; empty is everyone in the namespace."""
+    """Empty is everyone in the namespace."""
+
+    events: frozenset[str]
+    """Every name that `event` can become."""
+    body: Schema | None
+    event_name: TextTemplate | None
+    """None when the name holds no words."""
+    namespace_name: NamespacePattern
+    targets: RoomTemplates | None
+    """None is everyone."""
+    otherwise: RoomTemplates | None
+    args: tuple[ValueTemplate | None, ...] | None
+    """None is the body alone; an element that is None stands for the whole body."""
+    skip_sender: bool
+    remember: RoomTemplates | None
+    max_age: float | None
+
+    def render_event(self, words: Mapping[str, str]) -> str:
+        """The client event's name."""
+        if self.event_name is None:
+            return self.event
+        name = self.event_name.render(Scope(words=words))
+        assert isinstance(name, str)  # noqa: S101  its words are captures of the key, always there
+        return name
+
+
+class RoutePlace(Struct, frozen=True, kw_only=True):
+    """What the routes of one namespace in one file share."""
+
+    place: Place
+    """Of the namespace."""
+    system: System
+    owner: str
+    """The system that the namespace belongs to."""
+    namespace: NamespacePattern
+    schemas: Schemas
+
+
+def compile_event(around: RoutePlace, key_text: str, event: Event) -> EventRoute | None:
+    """Compile one entry of `events`; None when a fault was found."""
+    place = around.place.at("events", key_text)
+    before = len(place.faults)
+    key = place.attempt(parse_key_pattern, key_text)
+    if key is None:
+        return None
+    for word in around.namespace.words:
+        if word not in key.words:
+            message = f'the namespace needs the word "{word}", which the key does not capture'
+            place.add(f"{message} (write {{{word}}} for one of its words)")
+    body = None
+    if event.schema is not None:
+        body = find_schema(place.at("schema"), around.schemas, around.system.routes.schemas, event.schema)
+    known = Known(
+        words=frozenset(key.words),
+        roots=frozenset({"header", "message", "now"} | ({"body"} if body else set())),
+        body=body.type if body else None,
+    )
+    name = _default_name(place, key) if event.event is None else event.event
+    event_name, events = _compile_name(place.at("as"), name, key)
+    targets = _compile_targets(place.at("rooms"), event.rooms, known)
+    route = EventRoute(
+        name=f"{around.namespace.text} {key_text}",
+        file=around.system.file,
+        system=around.owner,
+        exchange=around.system.routes.exchange,
+        key=key,
+        namespace=around.namespace.text,
+        schema=event.schema,
+        event=name,
+        rooms=tuple(event.rooms or ()),
+        events=events,
+        body=body,
+        event_name=event_name if event_name is not None and event_name.roots else None,
+        namespace_name=around.namespace,
+        targets=targets,
+        otherwise=_compile_targets(place.at("otherwise"), event.otherwise or None, known),
+        args=_compile_args(place.at("args"), event.args, known),
+        skip_sender=event.skip == "sender",
+        remember=_compile_targets(place.at("remember"), [event.remember] if event.remember else None, known),
+        max_age=None if event.max_age is None else float(event.max_age),
+    )
+    if event.otherwise and event.rooms is None:
+        place.at("otherwise").add("has no effect without rooms (leave it out, or name rooms)")
+    return route if len(place.faults) == before else None
+
+
+def find_schema(place: Place, schemas: Schemas, module: str | None, name: str) -> Schema | None:
+    """The Struct that `schema:` names; None when a fault was found."""
+    if module is None:
+        place.add(f'"{name}" stands in no module (name it at the top of the file, as `schemas: module`)')
+        return None
+    if module not in schemas.modules:
+        return None  # said once, for the whole file
+    found = schemas.find(module, name)
+    if found is None:
+        place.add(f'unknown schema "{name}" in module {module} ({suggest(name, schemas.names(module))})')
+    return found
+
+
+def _default_name(place: Place, key: KeyPattern) -> str:
+    if key.last is None:
+        place.add("the key ends in no fixed word, so the event has no name (write it as `as: name`)")
+    return key.last or "-"
+
+
+def _compile_name(place: Place, name: str, key: KeyPattern) -> tuple[TextTemplate | None, frozenset[str]]:
+    """Compile an event's name; its words list what they may be, so that all names are known beforehand."""
+    for word in _PLACEHOLDER.findall(name):
+        if word in key.words and key.choices(word) is None:
+            place.add(
+                f'the word "{word}" may be anything (list its words in the key: {{{word}:first|second}})'
+            )
+            return None, frozenset()
+    words = [word for word in key.words if key.choices(word) is not None]
+    template = place.attempt(compile_text, name, Known(words=frozenset(words)))
+    if template is None:
+        return None, frozenset()
+    names = set()
+    for combination in itertools.product(*(key.choices(word) or () for word in words)):
+        rendered = template.render(Scope(words=dict(zip(words, combination, strict=True))))
+        if rendered is not MISSING:
+            names.add(str(rendered))
+    for rendered_name in sorted(names):
+        if fault := find_name_fault(rendered_name):
+            place.add(fault)
+    return template, frozenset(names)
+
+
+def _compile_targets(place: Place, texts: list[str] | None, known: Known) -> RoomTemplates | None:
+    if texts is None:
+        return None
+    if not texts:
+        place.add("names no room (leave it out for everyone in the namespace)")
+    return place.attempt(compile_rooms, texts, known)
+
+
+def _compile_args(
+    place: Place, args: list[str] | None, known: Known
+) -> tuple[ValueTemplate | None, ...] | None:
+    if args is None:
+        return None
+    compiled: list[ValueTemplate | None] = []
+    for index, text in enumerate(args):
+        template = None
+        if text != WHOLE_BODY:
+            template = Place(place.faults, place.file, f"{place.path}[{index}]").attempt(
+                compile_value, text, known
+            )
+        compiled.append(template)
+    return tuple(compiled)

@@ -1,0 +1,97 @@
+"""Decodes what was sent: the one argument of a command, against its schema, free of what is stamped."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from bridge.errors import Code
+from bridge.model import Argument, Refuse
+from bridge.rules.commands import IDEMPOTENCY_KEY, CommandRule
+from bridge.rules.schemas import BodyFault, Schema
+from bridge.rules.words import is_id
+
+_EMPTY: Final = Raw(b"{}")
+_OBJECT: Final = msgspec.json.Decoder(dict[str, Raw])
+_STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
+_FIELD: Final = re.compile(r"Object (?:missing required|contains unknown) field `([^`]{1,128})`")
+
+
+class Body(Struct, frozen=True):
+    """A command's payload that fits its schema."""
+
+    value: object
+    """The Struct; None for a command without payload."""
+    idempotency_key: str | None = None
+
+
+class _NoPayload(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a command without a schema takes: nothing."""
+
+
+_NOTHING: Final = Schema("nothing", _NoPayload)
+
+
+def decode_payload(rule: CommandRule, args: tuple[Argument, ...]) -> Body | Refuse:
+    """Decode a command's arguments: none, null or one object; anything else is VALIDATION_FAILED."""
+    if len(args) > 1:
+        return to_validation_refuse(f"Expected one argument, got {len(args)}")
+    raw = args[0] if args else _EMPTY
+    if not isinstance(raw, Raw):
+        return to_validation_refuse("Expected an object, got binary data")
+    if memoryview(raw).tobytes() == b"null":
+        raw = _EMPTY
+    schema = rule.body or _NOTHING
+    value = schema.decode(raw)
+    if not isinstance(value, BodyFault):
+        return Body(value if rule.body else None)
+    return _decode_without_dropped(rule, schema, raw, value)
+
+
+def _decode_without_dropped(rule: CommandRule, schema: Schema, raw: Raw, fault: BodyFault) -> Body | Refuse:
+    """Try again without the fields that may be sent to no effect; they are what few clients send."""
+    if fault.reason == "not_json":
+        return _to_refuse(fault)
+    try:
+        fields = _OBJECT.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _to_refuse(fault)
+    kept = {name: value for name, value in fields.items() if name not in rule.dropped}
+    if len(kept) == len(fields):
+        return _to_refuse(fault)
+    value = schema.decode(msgspec.json.encode(kept))
+    if isinstance(value, BodyFault):
+        return _to_refuse(value)
+    key = None
+    if IDEMPOTENCY_KEY in fields:
+        key = _decode_key(fields[IDEMPOTENCY_KEY])
+        if key is None:
+            return to_validation_refuse("Expected an id of 1-128 characters", (IDEMPOTENCY_KEY,))
+    return Body(value if rule.body else None, key)
+
+
+def _decode_key(raw: Raw) -> str | None:
+    try:
+        key = msgspec.json.decode(raw, type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return key if is_id(key) else None
+
+
+def _to_refuse(fault: BodyFault) -> Refuse:
+    path: list[str | int] = [
+        int(index) if index else name for name, index in _STEP.findall(fault.path.removeprefix("$"))
+    ]
+    if field := _FIELD.search(fault.message):
+        path.append(field[1])
+    return to_validation_refuse(fault.message, tuple(path))
+
+
+def to_validation_refuse(message: str, path: tuple[str | int, ...] = ()) -> Refuse:
+    """A refusal of a client's own input, with the place of the fault in it."""
+    detail: Mapping[str, object] = {"message": message, "path": list(path)}
+    place = ".".join(str(step) for step in path)
+    text = f"{place}: {message}" if place else message
+    return Refuse(code=Code.VALIDATION_FAILED, message=text, details=(detail,))
