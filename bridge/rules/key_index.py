@@ -20,8 +20,8 @@ class _Node(Generic[T]):
         self.many: _Node[T] | None = None
         self.loops = loops
         """It is a `#`: any word leads back to it."""
-        self.entries: list[tuple[int, T, tuple[tuple[str, int], ...], tuple[int, ...]]] = []
-        """What ends here: order, value, (name, index) of its words, indexes that must be key words."""
+        self.entries: list[tuple[int, T, tuple[tuple[str, int, bool], ...]]] = []
+        """What ends here: order, value, and its words: name, index, whether it may be any key word."""
         self.entered: tuple[_Node[T], ...] = (self,)
         """The nodes that one is at on arriving here: itself, and a `#` after it, which may be no word."""
 
@@ -53,15 +53,19 @@ class KeyIndex(Generic[T]):
                 return []
             # Only through a "#" can one node be reached in two ways.
             nodes = dict.fromkeys(reached) if self._many else reached
-        found = [
-            (order, value, captures)
-            for node in nodes
-            for order, value, captures, checked in node.entries
-            if all(is_key_word(words[index]) for index in checked)
-        ]
+        found: list[tuple[int, T, dict[str, str]]] = []
+        for node in nodes:
+            for order, value, captures in node.entries:
+                named = {}
+                for name, index, checked in captures:
+                    named[name] = words[index]
+                    if checked and not is_key_word(named[name]):
+                        break
+                else:
+                    found.append((order, value, named))
         if len(found) > 1:
             found.sort(key=_order)
-        return [(value, {name: words[index] for name, index in captures}) for _, value, captures in found]
+        return [(value, named) for _, value, named in found]
 
     def _insert(self, order: int, pattern: KeyPattern, value: T) -> None:
         nodes = [self._root]
@@ -76,10 +80,9 @@ class KeyIndex(Generic[T]):
                     nodes = [_many_child(node) for node in nodes]
                 case Any() | Capture():
                     nodes = [_any_child(node) for node in nodes]
-        captures = tuple((capture.name, capture.index) for capture in pattern.captures)
-        checked = tuple(capture.index for capture in pattern.captures if capture.choices is None)
+        captures = tuple((each.name, each.index, each.choices is None) for each in pattern.captures)
         for node in nodes:
-            node.entries.append((order, value, captures, checked))
+            node.entries.append((order, value, captures))
 
 
 def _order(found: tuple[int, object, object]) -> int:

@@ -137,10 +137,10 @@ def _compile_render(templates: tuple[Pieces, ...]) -> Callable[[Scope], tuple[st
         return renders[0]
 
     def render(scope: Scope) -> tuple[str, ...]:
-        rooms: dict[str, None] = {}
+        rooms: list[str] = []
         for render_one in renders:
-            rooms.update(dict.fromkeys(render_one(scope)))
-        return tuple(rooms) if len(rooms) <= MAX_ROOMS else ()
+            rooms += render_one(scope)
+        return tuple(dict.fromkeys(rooms)) if len(rooms) <= MAX_ROOMS else ()
 
     return render
 
@@ -152,8 +152,7 @@ def _compile_one(pieces: Pieces) -> Callable[[Scope], tuple[str, ...]]:
         return lambda _: (room,)
     if len(slots) > 1:
         return _compile_product(pieces)
-    words = slots[0].words
-    before, after = _around(pieces)
+    words, before, after = slots[0].words, *_around(pieces)
 
     def render(scope: Scope) -> tuple[str, ...]:
         found = words(scope)
