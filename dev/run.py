@@ -128,15 +128,15 @@ def _await_ready(port: int, daemon: subprocess.Popen[bytes]) -> None:
 
 
 def _greet(port: int, environ: Mapping[str, str]) -> None:
-    command: list[str | Path] = [_BIN / "bridged", "token", "-c", _CONFIG]
+    command: list[str | Path] = [_BIN / "bridged", "token", "-c", _CONFIG, "--expires", "12h"]
     claims = ["--user", "demo", "--projects", _PROJECT, "--roles", "admin"]
-    claims += ["--permissions", "approvals:write", "--permissions", "monitoring:read"]
+    claims += ["--permissions", "approvals:write,monitoring:read"]
     made = subprocess.run([*command, *claims], cwd=_ROOT, env=environ, stdout=subprocess.PIPE, check=True)  # noqa: S603
     token = made.stdout.decode().strip()
     address = f"http://localhost:{port}"
     print(
         f"\nbridged listens on {address}\n\n"
-        f"A token of the user demo, for the project {_PROJECT}:\n  {token}\n\n"
+        f"A token of the user demo, for the project {_PROJECT}, good for 12 hours:\n  {token}\n\n"
         f"Watch events arrive, in another terminal in this folder:\n"
         f"  .venv/bin/bridged listen {address}/project/{_PROJECT} --token {token}\n\n"
         "Ctrl-C stops all of it.\n",
