@@ -10,6 +10,9 @@ from msgspec import Meta, Struct, field
 
 from bridge.config.units import Duration, Rate, Size
 
+Count = Annotated[int, Meta(ge=1)]
+"""A number of things, at least one."""
+
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A mapping in the YAML; a key that is not named here is a fault."""
@@ -33,7 +36,7 @@ class Queue(Section, frozen=True, kw_only=True):
     """Its name is this prefix and the instance's id."""
     expires: Duration = Duration("10m")
     """How long the queue of an instance that is away is kept."""
-    max_length: int = 100_000
+    max_length: Count = 100_000
     """Messages that are kept for an instance that is away or slow; the oldest are dropped first."""
 
 
@@ -42,7 +45,7 @@ class InvalidQueue(Section, frozen=True, kw_only=True):
 
     name: str = "bridge.invalid"
     """Of the exchange and of the queue that is bound to it."""
-    max_length: int = 10_000
+    max_length: Count = 10_000
     """Messages that are kept; the oldest are dropped first."""
     max_bytes: Size = Size("64MB")
     """Bytes that are kept; the oldest messages are dropped first."""
@@ -63,7 +66,7 @@ class Amqp(Section, frozen=True, kw_only=True):
     """Where events that fit no schema go."""
     heartbeat: Duration = Duration("10s")
     """AMQP heartbeat: a dead connection is noticed within two of them."""
-    prefetch: int = 1000
+    prefetch: Annotated[int, Meta(ge=1, le=65535)] = 1000
     """Deliveries that the broker sends ahead."""
     confirm_timeout: Duration = Duration("5s")
     """How long a published message may wait for the broker's confirm: then UNKNOWN_OUTCOME."""
@@ -76,7 +79,7 @@ class Http(Section, frozen=True, kw_only=True):
 
     host: str = "0.0.0.0"  # noqa: S104  a daemon for the network listens on all addresses unless told
     """Address to listen on."""
-    port: int = 8000
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8000
     """Port to listen on."""
     paths: list[str] = field(default_factory=lambda: ["/socket.io"])
     """Paths that speak Socket.IO."""
@@ -126,25 +129,25 @@ class Auth(Section, frozen=True, kw_only=True):
 class Limits(Section, frozen=True, kw_only=True):
     """Bounds for the whole instance; what exceeds one is refused or cut, as each line says."""
 
-    connections: int = 10_000
+    connections: Count = 10_000
     """Open connections; a further one is answered 503."""
     payload: Size = Size("1MB")
     """Bytes of one message from a client; a larger one closes the connection."""
-    namespaces: int = 16
+    namespaces: Count = 16
     """Namespaces of one connection; a further one is refused."""
     outbox_bytes: Size = Size("1MB")
     """Bytes that wait for one client; then its connection is cut."""
     outbox_age: Duration = Duration("10s")
     """How long a client may take nothing while something waits for it; then its connection is cut."""
-    inbox: int = 64
+    inbox: Count = 64
     """Commands of one client that wait for their turn; a further one is answered RATE_LIMITED."""
-    rooms: int = 128
+    rooms: Count = 128
     """Rooms of one client in one namespace; a further join is answered FORBIDDEN."""
-    attachments: int = 10
+    attachments: Annotated[int, Meta(ge=0)] = 10
     """Binary attachments of one packet; a packet with more closes the connection."""
-    duplicates: int = 50_000
+    duplicates: Annotated[int, Meta(ge=0)] = 50_000
     """Message ids that are remembered, so that an event that a service publishes again is shown once."""
-    remembered_rooms: int = 10_000
+    remembered_rooms: Count = 10_000
     """Rooms whose last events are remembered; the longest untouched is forgotten first."""
 
 
@@ -197,7 +200,7 @@ class Late(Section, frozen=True, kw_only=True):
 
     within: Duration = Duration("10s")
     """A client that has not signed in by then is disconnected."""
-    hold: int = 16
+    hold: Annotated[int, Meta(ge=0)] = 16
     """Commands sent before it that are kept and run afterwards; a further one is NOT_AUTHENTICATED."""
 
 
@@ -223,7 +226,7 @@ class NamespaceAuth(Section, frozen=True, kw_only=True):
 class Ban(Section, frozen=True, kw_only=True):
     """Shuts out a user whose commands were too fast too often."""
 
-    after: int = 10
+    after: Count = 10
     """Refusals for rate ..."""
     within: Duration = Duration("60s")
     """... within this time ..."""
@@ -236,7 +239,7 @@ class NamespaceLimits(Section, frozen=True, kw_only=True):
 
     rate: list[Rate] = field(default_factory=list)
     """Commands per connection, such as `[10/s, 100/min]`; all must hold, exactly, in every such window."""
-    connections_per_user: int | None = None
+    connections_per_user: Count | None = None
     """Connections of one user, counted when they authenticate."""
     ban: Ban | None = None
     """Shuts out a user whose commands were too fast too often."""
