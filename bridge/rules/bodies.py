@@ -84,14 +84,14 @@ def _to_refuse(fault: BodyFault) -> Refuse:
     path: list[str | int] = [
         int(index) if index else name for name, index in _STEP.findall(fault.path.removeprefix("$"))
     ]
-    if field := _FIELD.search(fault.message):
-        path.append(field[1])
-    return to_validation_refuse(fault.message, tuple(path))
+    field = _FIELD.search(fault.message)
+    return to_validation_refuse(fault.message, tuple(path), None if field is None else field[1])
 
 
-def to_validation_refuse(message: str, path: tuple[str | int, ...] = ()) -> Refuse:
-    """A refusal of a client's own input, with the place of the fault in it."""
-    detail: Mapping[str, object] = {"message": message, "path": list(path)}
+def to_validation_refuse(message: str, path: tuple[str | int, ...] = (), field: str | None = None) -> Refuse:
+    """A refusal of a client's own input, with the place of the fault in it, at or in `field` below."""
     place = ".".join(str(step) for step in path)
     text = f"{place}: {message}" if place else message
+    steps = [*path] if field is None else [*path, field]
+    detail: Mapping[str, object] = {"message": message, "path": steps}
     return Refuse(code=Code.VALIDATION_FAILED, message=text, details=(detail,))
