@@ -34,7 +34,7 @@ class Loaded(Struct, frozen=True, kw_only=True):
 
 
 def load_config(path: Path, environ: Mapping[str, str]) -> Loaded:
-    """Read `bridge.yaml` and the files that it includes; raises ConfigError with all faults of all of them."""
+    """Read `bridge.yaml` and the files that it includes; raises ConfigError with all faults of all."""
     config, include, faults = _read_config(path, environ)
     files, include_faults = _find_files(path.parent, path.name, include)
     faults += include_faults
