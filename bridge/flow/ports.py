@@ -84,7 +84,8 @@ class ConnectRequest(Struct, frozen=True, kw_only=True):
 class ConnectRefused(Struct, frozen=True, kw_only=True):
     """The namespace is refused: `err.message` and `err.data.code` in the official client."""
 
-    code: Code
+    code: Code | None
+    """None says nothing but the message."""
     message: str
     retry_after: float | None = None
 

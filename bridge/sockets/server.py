@@ -1,12 +1,37 @@
 """The Socket.IO server: HTTP in front, connections behind; made once, attached to an aiohttp application."""
 
+import asyncio
+import random
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
 from aiohttp import web
 
 from bridge.config.model import Http, Limits
 from bridge.flow.ports import Client, Gateway
+from bridge.sockets.connection import Connection, Handshake
+from bridge.sockets.endings import CloseReason
+from bridge.sockets.engine import Engine
 from bridge.sockets.fanout import Fanout
+from bridge.sockets.origins import Origins
+from bridge.sockets.polling import answer_get, answer_post
+from bridge.sockets.session import Sessions
+from bridge.sockets.websocket import serve_new, serve_upgrade
 from bridge.state.memberships import Memberships
 from bridge.telemetry.metrics import Metrics
+
+_TRANSPORT_UNKNOWN: Final = (0, "Transport unknown")
+_SESSION_UNKNOWN: Final = (1, "Session ID unknown")
+_BAD_METHOD: Final = (2, "Bad handshake method")
+_BAD_REQUEST: Final = (3, "Bad request")
+_FORBIDDEN: Final = (4, "Forbidden")
+_BAD_VERSION: Final = (5, "Unsupported protocol version")
+
+_BATCHES: Final = 50
+"""In which a drain closes all connections."""
+_END_SECONDS: Final = 6.0
+"""How long a drain waits for the last websockets; longer than a client may take over a close frame."""
 
 
 class SocketServer:
@@ -21,14 +46,94 @@ class SocketServer:
         self, gateway: Gateway, memberships: Memberships[Client], http: Http, limits: Limits, metrics: Metrics
     ) -> None:
         self.fanout = Fanout(memberships, metrics)
+        self._http = http
+        self._limits = limits
+        self._metrics = metrics
+        self._origins = Origins(http.origins)
+        self._sessions = Sessions(gateway, limits, metrics)
+        self._engine = Engine(http, limits, metrics, self._sessions.make)
+        self._draining = False
 
     def attach(self, app: web.Application) -> None:
         """Serve every path of `http.paths`, with and without a slash at its end."""
-        raise NotImplementedError
+        for path in self._http.paths:
+            bare = path.rstrip("/")
+            for served in {bare or "/", f"{bare}/"}:
+                app.router.add_route("*", served, self._answer)
 
     async def drain(self, *, spread: float = 5.0) -> None:
         """Refuse new connections (503), then close all over `spread` seconds, in jittered batches.
 
         The official client sees "transport close" and reconnects by itself, to another instance.
         """
-        raise NotImplementedError
+        self._draining = self._sessions.draining = True
+        connections = self._engine.connections
+        random.shuffle(connections)
+        size = -(-len(connections) // _BATCHES)
+        for start in range(0, len(connections), size or 1):
+            if start:
+                await asyncio.sleep(spread / _BATCHES * random.uniform(0.5, 1.5))  # noqa: S311  no secret
+            for connection in connections[start : start + size]:
+                connection.close(CloseReason.SHUTDOWN)
+        await self._engine.wait_ended(_END_SECONDS)
+        self._engine.stop()
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        origin = request.headers.get("Origin")
+        if not self._origins.allows(origin):
+            return self._refuse(403, _FORBIDDEN, "origin")
+        if request.method == "OPTIONS":
+            return web.Response(status=204, headers=self._origins.preflight_headers(origin))
+        response = await self._dispatch(request)
+        if not response.prepared:
+            response.headers.update(self._origins.headers(origin))
+            response.headers["Cache-Control"] = "no-store"
+        return response
+
+    async def _dispatch(self, request: web.Request) -> web.StreamResponse:
+        query = request.query
+        if query.get("EIO") != "4":
+            return self._refuse(400, _BAD_VERSION, "bad_request")
+        transport = query.get("transport")
+        if transport not in ("polling", "websocket"):
+            return self._refuse(400, _TRANSPORT_UNKNOWN, "bad_request")
+        if "j" in query or (transport == "websocket") != ("Upgrade" in request.headers):
+            return self._refuse(400, _BAD_REQUEST, "bad_request")
+        sid = query.get("sid")
+        if sid is None:
+            return await self._open(request, transport)
+        connection = self._engine.find(sid)
+        if connection is None:
+            return self._refuse(400, _SESSION_UNKNOWN, "unknown_session")
+        if transport == "websocket":
+            return await serve_upgrade(self._engine, connection, request)
+        return await self._answer_poll(request, connection)
+
+    async def _open(self, request: web.Request, transport: str) -> web.StreamResponse:
+        if request.method != "GET":
+            return self._refuse(400, _BAD_METHOD, "bad_request")
+        if self._draining:
+            return self._refuse(503, (3, "Shutting down"), "shutting_down")
+        if self._engine.full:
+            return self._refuse(503, (3, "Too many connections"), "too_many_connections")
+        connection = self._engine.open(
+            Handshake(headers=request.headers, query=request.query, remote=request.remote or "")
+        )
+        if transport == "websocket":
+            return await serve_new(self._engine, connection, request)
+        body = self._engine.encode_open(connection, upgrades=["websocket"])
+        return web.Response(body=body, content_type="text/plain", charset="UTF-8")
+
+    async def _answer_poll(self, request: web.Request, connection: Connection) -> web.StreamResponse:
+        if not connection.polling:
+            return self._refuse(400, _BAD_REQUEST, "bad_request")
+        if request.method == "GET":
+            return await answer_get(connection)
+        if request.method == "POST":
+            return await answer_post(connection, request, self._limits.payload)
+        return self._refuse(400, _BAD_METHOD, "bad_request")
+
+    def _refuse(self, status: int, error: tuple[int, str], reason: str) -> web.Response:
+        self._metrics.refused.labels(reason).inc()
+        body: Mapping[str, object] = {"code": error[0], "message": error[1]}
+        return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json")

@@ -1,0 +1,303 @@
+"""One Engine.IO connection: what waits to go out, what comes in, the change from polling to websocket."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, Protocol
+
+import structlog
+from msgspec import Struct
+
+from bridge.sockets import messages
+from bridge.sockets.endings import CloseReason, ProtocolError
+from bridge.sockets.engine_packets import BINARY, CLOSE, MESSAGE, NOOP, PONG, SEPARATOR, parse_body
+from bridge.sockets.messages import Batch, Message, encode_close
+
+if TYPE_CHECKING:
+    from bridge.sockets.engine import Engine
+
+FREELY: Final = 65536
+"""Bytes that may wait in a websocket's transport without its client counting as behind."""
+
+_CLOSE_CODES: Final = {
+    CloseReason.PROTOCOL_ERROR: 1002,
+    CloseReason.INTERNAL_ERROR: 1011,
+    CloseReason.SHUTDOWN: 1001,
+}
+_ABRUPT: Final = frozenset({CloseReason.PING_TIMEOUT, CloseReason.SLOW_CLIENT})
+"""Whoever does not read would not read a close frame either."""
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+
+class Handshake(Struct, frozen=True, kw_only=True):
+    """What the first HTTP request of a connection said."""
+
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    remote: str
+
+
+class Receiver(Protocol):
+    """Who takes the messages of a connection."""
+
+    def received_text(self, data: bytes) -> None:
+        """A text message; raises ProtocolError."""
+
+    def received_binary(self, data: bytes) -> None:
+        """A binary message; raises ProtocolError."""
+
+    def closed(self, reason: CloseReason) -> None:
+        """The connection is over; called once."""
+
+
+class Connection:
+    """An Engine.IO connection, on HTTP polling or on a websocket.
+
+    On a websocket every frame goes straight to the transport, so nothing of ours is ever in flight, and
+    order is the order of the calls. aiohttp writes to the same transport: the answer to a client's ping
+    frame, and close frames. Each of its writes is a whole frame in one turn of the loop (there is no
+    compression), so frames never mix. After a close frame of ours nothing more is written.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_engine",
+        "_outbox",
+        "_poll",
+        "_posting",
+        "_probe",
+        "_queued",
+        "_transport",
+        "closed",
+        "direct",
+        "handshake",
+        "receiver",
+        "sid",
+    )
+
+    receiver: Receiver
+
+    def __init__(self, engine: "Engine", sid: str, handshake: Handshake) -> None:
+        self._engine = engine
+        self.sid = sid
+        self.handshake = handshake
+        self.closed = False
+        self.direct: asyncio.Transport | None = None
+        """Where frames may be written at once: a websocket's transport, unless its client is behind."""
+        self._transport: asyncio.Transport | None = None
+        self._probe: asyncio.Transport | None = None
+        self._outbox: list[Message] = []
+        self._queued = 0
+        self._poll: asyncio.Future[None] | None = None
+        self._posting = False
+
+    # What goes out
+
+    def send(self, message: Message) -> None:
+        """Give the client one message; never blocks."""
+        if self._transport is not None:
+            self._write(message.frames)
+        else:
+            self._queue(message)
+
+    def deliver(self, batch: Batch) -> None:
+        """Give the client several messages, on a websocket in one write."""
+        if self._transport is not None:
+            self._write(batch.frames)
+        else:
+            for message in batch.messages:
+                self._queue(message)
+
+    def _write(self, frames: bytes) -> None:
+        transport = self._transport
+        if transport is None or self.closed or transport.is_closing():
+            return
+        if self.direct is None or transport.get_write_buffer_size() > FREELY:
+            self.direct = None
+            if not self._engine.backlog.owe(self, len(frames)):
+                return
+        transport.write(frames)
+
+    def _queue(self, message: Message) -> None:
+        if self.closed or not self._engine.backlog.owe(self, len(message.frames)):
+            return
+        self._outbox.append(message)
+        self._queued += len(message.frames)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._poll is not None and not self._poll.done():
+            self._poll.set_result(None)
+
+    # The bounds of what waits (backlog.Debtor)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that were given to it and have not left the process."""
+        return self._queued if self._transport is None else self._transport.get_write_buffer_size()
+
+    @property
+    def tolerated(self) -> int:
+        """So few waiting bytes do not count as being behind."""
+        return 0 if self._transport is None else FREELY
+
+    def caught_up(self) -> None:
+        """Frames may be written at once again."""
+        if not self.closed:
+            self.direct = self._transport
+
+    def cut(self) -> None:
+        """End it as a slow client: nothing more is written from now on, the gateway learns it later.
+
+        Later, since this happens in the middle of a fan-out, and what the gateway does about a lost
+        client must not get between the events.
+        """
+        self.direct = None
+        if self._transport is not None:
+            self._transport.abort()
+        asyncio.get_running_loop().call_soon(self.close, CloseReason.SLOW_CLIENT)
+
+    # Websocket
+
+    def attach(self, transport: asyncio.Transport) -> None:
+        """Go on over a websocket; whatever waited for a poll leaves first."""
+        self._probe = None
+        self._engine.backlog.settle(self)
+        self._transport = self.direct = transport
+        waiting, self._outbox, self._queued = self._outbox, [], 0
+        if waiting:
+            self._write(Batch(waiting).frames)
+        self._wake()
+
+    def begin_probe(self, transport: asyncio.Transport) -> bool:
+        """Take note that a websocket is being tried; False when this connection cannot change to it.
+
+        From now on polls are answered at once, so that the client can stop polling.
+        """
+        if self.closed or self._transport is not None or self._probe is not None:
+            return False
+        self._probe = transport
+        return True
+
+    def probed(self) -> None:
+        """The probe was answered: let a poll that hangs return."""
+        self._wake()
+
+    def end_probe(self) -> None:
+        """The websocket that was tried is gone; polling goes on."""
+        self._probe = None
+
+    # Polling
+
+    @property
+    def polling(self) -> bool:
+        """Whether it is open and has not changed to a websocket."""
+        return not self.closed and self._transport is None
+
+    async def poll(self) -> bytes:
+        """Wait for something to send; returns the HTTP body. Raises ProtocolError if polls overlap."""
+        if self._poll is not None:
+            self.fail("overlapping_polls")
+            raise ProtocolError("overlapping_polls")
+        if not self._outbox and self._probe is None:
+            self._poll = asyncio.get_running_loop().create_future()
+            try:
+                await self._poll
+            finally:
+                self._poll = None
+        waiting, self._outbox, self._queued = self._outbox, [], 0
+        self._engine.backlog.settle(self)
+        return SEPARATOR.join([message.body for message in waiting or [messages.NOOP]])
+
+    def begin_post(self) -> None:
+        """A POST has begun to arrive; raises ProtocolError if another one is under way."""
+        if self._posting:
+            self.fail("overlapping_posts")
+            raise ProtocolError("overlapping_posts")
+        self._posting = True
+
+    def end_post(self) -> None:
+        """The POST is over."""
+        self._posting = False
+
+    # What comes in
+
+    def receive_body(self, body: bytes) -> bool:
+        """Take the body of a POST; False when it broke the protocol."""
+        try:
+            packets = parse_body(body)
+        except ProtocolError as error:
+            self.fail(error.word)
+            return False
+        return all(self._receive(kind, data) for kind, data in packets)
+
+    def receive_text(self, data: bytes) -> None:
+        """Take a text message of the websocket."""
+        if not data or data[0] == BINARY:
+            self.fail("empty_packet" if not data else "unexpected_packet")
+        else:
+            self._receive(data[0], data[1:])
+
+    def receive_binary(self, data: bytes) -> None:
+        """Take a binary message of the websocket."""
+        self._receive(BINARY, data)
+
+    def _receive(self, kind: int, data: bytes) -> bool:
+        if self.closed:
+            return True
+        try:
+            if kind == MESSAGE:
+                self.receiver.received_text(data)
+            elif kind == BINARY:
+                self.receiver.received_binary(data)
+            elif kind == PONG:
+                self._engine.take_pong(self)
+            elif kind == CLOSE:
+                self.close(CloseReason.TRANSPORT_CLOSE, last=None)
+            elif kind != NOOP:
+                raise ProtocolError("unexpected_packet")
+        except ProtocolError as error:
+            self.fail(error.word)
+            return False
+        except Exception:
+            _log.exception("connection.failed", address=self.handshake.remote)
+            self.close(CloseReason.INTERNAL_ERROR)
+            return False
+        return True
+
+    # The end
+
+    def fail(self, word: str) -> None:
+        """Close it, since its client broke the protocol."""
+        if not self.closed:
+            _log.info("connection.protocol_error", fault=word, address=self.handshake.remote)
+            self.close(CloseReason.PROTOCOL_ERROR)
+
+    def close(self, reason: CloseReason, last: Message | None = messages.CLOSE) -> None:
+        """End it; `last` is what a poll that waits is answered. Idempotent."""
+        if self.closed:
+            return
+        self.closed = True
+        self.direct = None
+        if self._transport is not None:
+            self._close_websocket(self._transport, reason)
+        else:
+            if last is not None:
+                self._outbox.append(last)
+            self._wake()
+        if self._probe is not None:
+            self._probe.abort()
+        self._engine.forget(self, reason)
+        self.receiver.closed(reason)
+
+    def _close_websocket(self, transport: asyncio.Transport, reason: CloseReason) -> None:
+        if reason in _ABRUPT:
+            transport.abort()
+        elif not transport.is_closing():
+            transport.write(encode_close(_CLOSE_CODES.get(reason, 1000)))
+            self._engine.await_end(self)
+
+    def abort(self) -> None:
+        """Cut the websocket of a client that does not answer the close frame."""
+        if self._transport is not None:
+            self._transport.abort()
