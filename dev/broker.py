@@ -7,7 +7,6 @@ standard library is used, since `make run` needs this before anything is install
 
 import atexit
 import contextlib
-import ctypes
 import glob
 import os
 import secrets
@@ -15,7 +14,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -37,7 +35,8 @@ log.console = false
 _ERLANG_ARGS: Final = (
     "+S 1:1 +SDcpu 1:1 +SDio 4 +A 2 -start_epmd false -kernel inet_dist_use_interface {127,0,0,1}"
 )
-_PR_SET_PDEATHSIG: Final = 1
+# Waits for the end of its input, which is the end of us, and kills what we started.
+_WATCHDOG: Final = 'read -r _; kill -9 "-$1" "-$2"'
 
 
 class BrokerError(Exception):
@@ -58,8 +57,7 @@ def find_scripts() -> Path | None:
 class PrivateBroker:
     """One RabbitMQ node with its data under `folder`; restarting it keeps data and ports.
 
-    Start it from the main thread: the node is told to die with the thread that started it, so that
-    even a killed test run leaves no process behind.
+    It dies with the process that started it, even when that one is killed.
     """
 
     def __init__(self, folder: str | Path, port: int | None = None) -> None:
@@ -69,6 +67,7 @@ class PrivateBroker:
         self._epmd_port = _free_port()
         self._server: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
+        self._watchdog: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
@@ -91,9 +90,9 @@ class PrivateBroker:
         if self.running:
             return
         self._prepare()
-        self._start_epmd()
+        epmd = self._epmd = self._start_epmd()
         with (self.folder / "log" / "console.log").open("ab") as console:
-            self._server = subprocess.Popen(  # noqa: S603  an absolute path, no shell
+            server = self._server = subprocess.Popen(  # noqa: S603  an absolute path, no shell
                 [scripts / "rabbitmq-server"],
                 env=self._environment(),
                 cwd=self.folder,
@@ -101,8 +100,8 @@ class PrivateBroker:
                 stdout=console,
                 stderr=console,
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509  no other thread holds a lock in the child
             )
+        self._watchdog = _start_watchdog(server.pid, epmd.pid)
         atexit.register(self.kill)
         self._await_greeting(within)
 
@@ -119,12 +118,14 @@ class PrivateBroker:
     def kill(self) -> None:
         """Kill the node at once, as a power cut does (SIGKILL); idempotent."""
         atexit.unregister(self.kill)
-        for process in (self._server, self._epmd):
+        for process in (self._watchdog, self._server, self._epmd):
             if process is not None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-        self._server = self._epmd = None
+        if self._watchdog is not None and self._watchdog.stdin is not None:
+            self._watchdog.stdin.close()
+        self._server = self._epmd = self._watchdog = None
 
     def restart(self, within: float = 60.0) -> None:
         """Start again on the same data and ports, after stopping whatever still runs."""
@@ -216,19 +217,18 @@ class PrivateBroker:
             "detached": "1",  # the script then becomes the Erlang VM instead of waiting for it
         }
 
-    def _start_epmd(self) -> None:
+    def _start_epmd(self) -> subprocess.Popen[bytes]:
         # An epmd that the Erlang VM starts by itself becomes a daemon that outlives it.
         found = shutil.which("epmd") or next((path for name in _EPMD for path in glob.glob(name)), None)
         if found is None:
             raise BrokerError("epmd of Erlang was not found on PATH or in /usr/lib/erlang")
-        self._epmd = subprocess.Popen(  # noqa: S603  no shell
+        return subprocess.Popen(  # noqa: S603  no shell
             [found, "-port", str(self._epmd_port), "-address", "127.0.0.1"],
             env=self._environment(),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=_die_with_parent,  # noqa: PLW1509  no other thread holds a lock in the child
         )
 
     def _await_greeting(self, within: float) -> None:
@@ -242,6 +242,16 @@ class PrivateBroker:
         self.kill()
         tail = "\n".join(_tail(self.folder / "log" / "console.log") + _tail(self.log))
         raise BrokerError(f"the private RabbitMQ did not start within {within:g} s; its logs end:\n{tail}")
+
+
+def _start_watchdog(*groups: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603  a fixed command
+        ["/bin/sh", "-c", _WATCHDOG, "sh", *map(str, groups)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 def _greets(port: int) -> bool:
@@ -265,8 +275,3 @@ def _tail(file: Path, lines: int = 20) -> list[str]:
     if not file.exists():
         return []
     return file.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
-
-
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -3,12 +3,14 @@
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from typing import Self
+from typing import Final, Self
 
 from aiormq import Channel
 from aiormq.abc import DeliveredMessage
 
 from bridge.amqp.connection import Link, LinkLostError
+
+_IDLE_TURNS: Final = 2
 
 
 class Subscription:
@@ -48,6 +50,7 @@ class Subscription:
         while self._ended is None and not self._inbox:
             self._wake.clear()
             await self._wake.wait()
+        await self._gather(limit)
         if self._ended is not None:
             raise LinkLostError(self._ended)
         return [self._inbox.popleft() for _ in range(min(limit, len(self._inbox)))]
@@ -60,6 +63,14 @@ class Subscription:
     async def close(self) -> None:
         """End the consumer and its channel."""
         await self._channel.close()
+
+    async def _gather(self, limit: int) -> None:
+        """Let what already arrived come in: aiormq passes on only a few deliveries per turn of the loop."""
+        idle = before = 0
+        while idle < _IDLE_TURNS and self._ended is None and len(self._inbox) < limit:
+            await asyncio.sleep(0)
+            idle = idle + 1 if len(self._inbox) == before else 0
+            before = len(self._inbox)
 
     async def _append(self, message: DeliveredMessage) -> None:
         self._inbox.append(message)
