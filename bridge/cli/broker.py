@@ -1,0 +1,37 @@
+"""A short visit to the broker, for commands that publish or look: connect, do one thing, go."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import aio_pika
+from aio_pika.abc import AbstractChannel
+from aio_pika.exceptions import (
+    AMQPConnectionError,
+    AuthenticationError,
+    ProbableAuthenticationError,
+)
+from aiormq.exceptions import ChannelAccessRefused
+
+from bridge.cli.exits import CliError, Exit
+from bridge.config.model import Amqp
+
+
+@asynccontextmanager
+async def open_channel(amqp: Amqp, *, confirms: bool = False) -> AsyncIterator[AbstractChannel]:
+    """A channel with publisher confirms or without; CliError when the broker does not answer or refuses."""
+    parts = urlsplit(amqp.url)
+    place = f"{parts.hostname}:{parts.port or (5671 if parts.scheme == 'amqps' else 5672)}"
+    try:
+        connection = await aio_pika.connect(amqp.url, timeout=amqp.connect_timeout)
+    except (AuthenticationError, ProbableAuthenticationError) as error:
+        message = f"RabbitMQ on {place} refuses the user or the password"
+        raise CliError(Exit.REFUSED, message, "see AMQP_URL, or amqp.url in the configuration") from error
+    except (AMQPConnectionError, OSError, TimeoutError) as error:
+        message = f"RabbitMQ on {place} cannot be reached, or has no virtual host {parts.path or '/'}"
+        raise CliError(Exit.UNREACHABLE, message, "is it running? AMQP_URL says where it is") from error
+    async with connection:
+        try:
+            yield await connection.channel(publisher_confirms=confirms, on_return_raises=confirms)
+        except ChannelAccessRefused as error:
+            raise CliError(Exit.REFUSED, f"RabbitMQ does not allow it: {error}") from error

@@ -1,0 +1,245 @@
+"""The words of docs/configuration.md that no docstring holds: values, and an example a section."""
+
+from collections.abc import Mapping
+from typing import Final
+
+INTRODUCTION: Final = """\
+# Configuration
+
+<!-- Made by `bridged docs` from bridge/config/model.py; `make lint` holds it up to date. -->
+
+The daemon reads one file, `config/bridge.yaml` unless `-c FILE` names another, and the *route files*
+that it includes. `bridged check` lists every fault of all of them, with the place and the remedy; a
+key that is not on this page is a fault.
+
+- [`bridge.yaml`](#bridge): the daemon itself.
+- [Route files](#system): one for each system of services, `config/routes/*.yaml`: which events go to
+  whom, and which commands come back.
+- [Values](#values): durations, sizes, rates, `${VARIABLES}`, `{templates}`, who may.
+- [Exit codes](#exit-codes) of `bridged`.
+
+In the tables, *required* means that there is no default, and `-` that nothing is set.
+"""
+
+BRIDGE: Final = """\
+The daemon itself. Every key has a default; most files set a few of them:
+"""
+
+SYSTEM: Final = """\
+A route file describes one *system*: one exchange of events, and the Socket.IO namespaces that show
+them. Several files may say something of the same namespace: their events, commands and rooms are
+added up, and two that say the same thing differently are a fault that names both files.
+"""
+
+VALUES: Final = """\
+### Units
+
+| what | written | |
+| --- | --- | --- |
+| duration | `250ms`, `10s`, `5m`, `2h`, `1d` | |
+| size | `500B`, `64kB`, `1MB`, `2GB` | 1MB is 1,000,000 bytes |
+| rate | `10/s`, `100/min`, `1000/h` | exact: it holds in every such window of time |
+
+Where a list of rates or texts is wanted, a single one may stand without brackets: `limit: 10/s`.
+
+### Variables
+
+`${NAME}` is read from the environment, and it is a fault if it is not set; `${NAME:-default}` has a
+default. They are put in after the file was parsed, so that no value can change its structure.
+
+### Templates
+
+Room names, routing keys, payloads and stamps may hold `{placeholders}`:
+
+| placeholder | is |
+| --- | --- |
+| `{project}` | a word of the routing key or of the namespace, captured by that name |
+| `{body.task.id}` | a field of the event's or the command's body |
+| `{body.events[]}` | one for each element of a list: one room each |
+| `{header.tenant}` | a header of the message |
+| `{message.id}` | the message's id |
+| `{user.sub}`, `{user.projects[]}` | a claim of the client's token |
+| `{sid}` | the client's Socket.IO id |
+| `{now}`, `{now.ms}` | the time: ISO 8601 in UTC, milliseconds since 1970 |
+| `{uuid}` | a new UUID |
+| `{room.users}` | distinct users in the room that the command joins |
+| `{room.last.state_change.new_state}` | a field of the room's last such event (see `remember`) |
+| `{room.last_activity}` | the time of the room's last event of any kind |
+| `{error.code}`, `{error.message}`, `{error.type}`, `{error.details}`, `{error.retry_after}` | a refusal |
+
+`{x:-default}` stands in where `x` is missing, and may hold further placeholders:
+`{body.project_name:-{user.projects[]}}`. A template that is one placeholder keeps the type of its value
+(and its default is read as JSON, so `:-null` is null). A key of a mapping whose value is missing is left out;
+a room whose value is missing is no room.
+
+Values are quoted in room names, so that `a:b` and `c` never name the room of `a` and `b:c`. What a
+client puts into a room or a routing key must be 1 to 128 characters without whitespace, control
+characters, `.`, `#` or `*`.
+
+### Routing keys and namespaces
+
+In the key of an event, `{name}` is exactly one word, `{name:add|update|delete}` one of these, `*` any one
+word and `#` any number of words. In a namespace, `{name}` is one path segment.
+
+### Who may: `allow`
+
+Claims of the token and what they must hold; several are *and*, a list of mappings is *or*, a list of
+values is *any of*. A claim that is a list is asked for membership, and `"*"` in it matches all.
+
+```yaml
+allow: {projects: "{project}"}                        # the project of this namespace is among the token's
+allow: {permissions: approvals:write, tenant: acme}   # both
+allow: [{roles: [admin, auditor]}, {sub: "{id}"}]     # one of the two roles, or oneself
+```
+
+### Emits
+
+`event: payload`, exactly one. The payload is any YAML value with templates in it.
+
+```yaml
+emit: {joined_project: {project_name: "{body.project_name}", active_users: "{room.users}"}}
+```
+"""
+
+EXAMPLES: Final[Mapping[str, str]] = {
+    "Config": """\
+amqp: {url: "${AMQP_URL}"}
+http: {port: "${PORT:-8000}", origins: "https://portal.example"}
+auth: {jwt: {secret: "${JWT_SECRET}"}}
+include: [routes/*.yaml]
+""",
+    "Amqp": """\
+amqp:
+  url: "${AMQP_URL:-amqp://guest:guest@localhost:5672/}"
+  confirm_timeout: 5s
+""",
+    "Stream": """\
+amqp:
+  stream: {name: bridge.events, max_age: 30m, max_bytes: 2GB}
+""",
+    "Queue": """\
+amqp:
+  source: queue
+  queue: {prefix: bridge.events., expires: 1h}
+""",
+    "InvalidQueue": """\
+amqp:
+  invalid: {name: bridge.invalid, max_length: 50000}
+""",
+    "Http": """\
+http:
+  port: 8000
+  paths: [/socket.io, /ws]
+  origins: "https://portal.example, http://localhost:3000"
+""",
+    "Auth": """\
+auth:
+  jwt: {secret: "${JWT_SECRET}"}
+""",
+    "Jwt": """\
+auth:
+  jwt:
+    algorithms: [RS256]
+    public_key: "${JWT_PUBLIC_KEY}"
+    audience: portal
+    aliases: {projects: project_access}
+""",
+    "Limits": """\
+limits: {connections: 20000, payload: 256kB, outbox_age: 5s}
+""",
+    "Log": """\
+log: {format: json, level: warning}
+""",
+    "RouteFile": """\
+exchange: shop.events
+commands_exchange: shop.commands
+schemas: shop                                   # schemas/shop.py
+namespaces:
+  /orders/{shop}:
+    allow: {shops: "{shop}"}
+    events:
+      order.{shop}.created: {schema: OrderCreated}
+    commands:
+      cancel_order: {schema: CancelOrder, publish: "order.{shop}.cancel"}
+""",
+    "NamespaceAuth": """\
+auth:
+  late: {within: 10s}
+  authenticated: {authenticated: {user_id: "{user.sub}", roles: "{user.roles:-[]}"}}
+""",
+    "Late": """\
+auth:
+  late: {within: 30s, hold: 4}
+""",
+    "NamespaceLimits": """\
+limits:
+  rate: [10/s, 100/min]
+  connections_per_user: 5
+  ban: {after: 10, within: 60s, duration: 300s}
+""",
+    "Ban": """\
+limits:
+  ban: {after: 20, within: 60s, duration: 10m}
+""",
+    "Errors": """\
+errors:
+  always: true
+  events:
+    RATE_LIMITED: {rate_limited: {message: "{error.message}", retry_after: "{error.retry_after}"}}
+    "*": {error: {code: "{error.code}", message: "{error.message}"}}
+""",
+    "Namespace": """\
+namespaces:
+  /monitoring:
+    allow: {permissions: monitoring:read}
+    events:
+      monitoring.{event:system_metrics|test_output}: {schema: Metrics, as: "{event}"}
+""",
+    "OnConnect": """\
+namespaces:
+  /ws:
+    on_connect:
+      join: ["user:{user.sub}", global]
+      emit: {connected: {id: "{sid}", timestamp: "{now}"}}
+""",
+    "Room": """\
+namespaces:
+  /portal:
+    rooms:
+      project:{project}:
+        allow: {projects: "{project}"}
+""",
+    "Presence": """\
+namespaces:
+  /portal:
+    rooms:
+      project:{project}:
+        presence:
+          joined: {user_joined: {user_id: "{user.sub}", project_name: "{project}"}}
+          left: {user_left: {user_id: "{user.sub}", project_name: "{project}"}}
+          grace: 5s
+""",
+    "Event": """\
+namespaces:
+  /ws:
+    events:
+      workflow.{id}.progress:
+        schema: WorkflowProgress
+        as: workflow.progress
+        rooms: ["project:{body.project_id}"]
+        otherwise: [global]
+        max_age: 30s
+""",
+    "Command": """\
+namespaces:
+  /project/{project}:
+    commands:
+      resolve_approval:
+        schema: ResolveApproval
+        allow: {permissions: approvals:write}
+        limit: [10/s]
+        publish: project.{project}.approval.resolve
+        set: {project_name: "{project}", resolved_by: "{user.sub}", resolved_at: "{now}"}
+""",
+}
+"""One for each Struct of bridge/config/model.py, as it stands in its file."""

@@ -1,0 +1,46 @@
+"""`bridged run`: the daemon."""
+
+import errno
+import os
+import sys
+from typing import Final
+
+from bridge.cli.exits import CliError, Exit
+from bridge.cli.loading import DEFAULT_CONFIG, ConfigPath, SchemasPath, load_project
+from bridge.config.model import Http
+from bridge.lifecycle import Ending
+from bridge.lifecycle import run as run_instance
+from bridge.telemetry.logs import configure_logs
+
+_ENDINGS: Final = {Ending.STOPPED: Exit.OK, Ending.FORCED: Exit.FORCED, Ending.FAILED: Exit.INTERNAL}
+
+
+def run(*, config: ConfigPath = DEFAULT_CONFIG, schemas: SchemasPath = None) -> int:
+    """Run the daemon until SIGTERM or Ctrl-C; a second one ends it at once.
+
+    It starts without a broker too, and connects as soon as there is one: `/readyz` says so.
+    """
+    project = load_project(config, schemas, os.environ)
+    settings = project.loaded.config
+    configure_logs(settings.log, sys.stderr)
+    try:
+        return _ENDINGS[run_instance(project.rules)]
+    except OSError as error:
+        raise explain_address(settings.http, error) from error
+
+
+def explain_address(http: Http, error: OSError) -> CliError:
+    """Why the daemon cannot listen, and what to do; any other error of the system as it is."""
+    address = f"{http.host}:{http.port}"
+    match error.errno:
+        case errno.EADDRINUSE:
+            message = f"cannot listen on {address}: the port is in use"
+            hint = f"stop what listens there, or choose another port: PORT={http.port + 1}"
+        case errno.EACCES:
+            message = f"cannot listen on {address}: that is not allowed"
+            hint = "ports below 1024 need privileges; choose another one: PORT=8000"
+        case errno.EADDRNOTAVAIL:
+            message, hint = f"cannot listen on {address}: it is no address of this machine", "see http.host"
+        case _:
+            message, hint = f"cannot listen on {address}: {error.strerror or error}", "see http.host"
+    return CliError(Exit.ADDRESS, message, hint)
