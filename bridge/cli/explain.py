@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from bridge.cli.exits import Exit
 from bridge.cli.loading import DEFAULT_CONFIG, ConfigPath, SchemasPath, load_project, without_secret
-from bridge.cli.publish import HeaderTexts, parse_headers, read_body
+from bridge.cli.publish import BodyText, HeaderTexts, parse_headers, read_body
 from bridge.cli.terminal import Terminal, escape
 from bridge.model import Argument
 from bridge.rules.explain import Explanation, Match
@@ -20,7 +20,7 @@ def explain(
     routing_key: str,
     *,
     exchange: str | None = None,
-    body: str | None = None,
+    body: BodyText | None = None,
     header: HeaderTexts = None,
     content_type: str | None = None,
     config: ConfigPath = DEFAULT_CONFIG,

@@ -26,12 +26,15 @@ HeaderTexts = Annotated[
     Parameter(name="--header", negative=(), help="A header of the message, as `name=value`."),
 ]
 
+BodyText = Annotated[str, Parameter(name="--body", allow_leading_hyphen=True)]
+"""A body; the hyphen that a value may begin with is the `-` of standard input."""
+
 
 def publish(
     exchange: str,
     key: str,
     *,
-    body: str = "{}",
+    body: BodyText = "{}",
     header: HeaderTexts = None,
     message_id: str | None = None,
     content_type: str | None = None,
