@@ -50,6 +50,7 @@ class _Decoder:
         hints = get_type_hints(section, include_extras=True)
         known = {field.encode_name: field for field in fields(section)}
         decoded: dict[str, object] = {}
+        before = len(self.faults)
         for key, below in value.items():
             if key not in known:
                 self._report(join_path(path, key), _suggest(f'unknown key "{key}"', key, sorted(known)))
@@ -60,10 +61,8 @@ class _Decoder:
                 decoded[known[key].name] = self.decode(below, hints[known[key].name], join_path(path, key))
         for name, field in known.items():
             if field.default is NODEFAULT and field.default_factory is NODEFAULT and name not in value:
-                decoded[field.name] = self._report(path, f'the key "{name}" is missing (add it)')
-        if any(each is FAULTY for each in decoded.values()):
-            return FAULTY
-        return section(**decoded)
+                self._report(path, f'the key "{name}" is missing (add it)')
+        return section(**decoded) if len(self.faults) == before else FAULTY
 
     def decode(self, value: object, wanted: object, path: str) -> object:
         """Decode a value of any type that model.py uses."""

@@ -235,7 +235,7 @@ class Ban(Section, frozen=True, kw_only=True):
 
 
 class NamespaceLimits(Section, frozen=True, kw_only=True):
-    """Bounds for the clients of a system, counted over all of its namespaces."""
+    """Bounds for the clients of a system, counted over all of its namespaces that state none of their own."""
 
     rate: list[Rate] = field(default_factory=list)
     """Commands per connection, such as `[10/s, 100/min]`; all must hold, exactly, in every such window."""
@@ -335,7 +335,7 @@ class Namespace(Section, frozen=True, kw_only=True):
     auth: NamespaceAuth | None = None
     """How clients show who they are; the file's where it is left out."""
     limits: NamespaceLimits | None = None
-    """Bounds; the file's where it is left out."""
+    """Bounds, counted for this namespace alone; the file's where it is left out."""
     errors: Errors | None = None
     """How refusals look; the file's where it is left out."""
     allow: Allow = field(default_factory=dict)

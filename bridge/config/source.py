@@ -47,9 +47,7 @@ def read_yaml(path: Path, file: str) -> tuple[object, list[Fault]]:
     except UnicodeDecodeError as error:
         return None, [_fault(file, "", f"is not UTF-8 (byte {error.start}; save it as UTF-8)")]
     except yaml.reader.ReaderError as error:
-        return None, [
-            _fault(file, "", f"holds the control character U+{ord(error.character):04X} (remove it)")
-        ]
+        return None, [_fault(file, "", f"holds the control character U+{error.character:04X} (remove it)")]
     try:
         node = loader.get_single_node()
         if node is None:
