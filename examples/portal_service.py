@@ -4,7 +4,6 @@ It knows nothing of the bridge: all that it needs is RabbitMQ, by AMQP_URL. Any 
 """
 
 import asyncio
-import contextlib
 import itertools
 import json
 import os
@@ -41,22 +40,11 @@ def working_day() -> Iterator[Event]:
     for step in itertools.count():
         old, new = STATES[step % len(STATES)], STATES[(step + 1) % len(STATES)]
         work: Body = {"agent_type": "coder", "task_id": f"task-{step}"}
-        yield about(
-            f"project.{PROJECT}.state_change",
-            old_state=old,
-            new_state=new,
-            timestamp=iso(),
-            triggered_by="example",
-        )
+        change: Body = {"old_state": old, "new_state": new, "timestamp": iso(), "triggered_by": "example"}
+        yield about(f"project.{PROJECT}.state_change", **change)
         for percent in (0, 50, 100):
-            status = "completed" if percent == 100 else "running"
-            yield about(
-                f"project.{PROJECT}.task_update",
-                **work,
-                task_type="implement",
-                status=status,
-                progress=percent,
-            )
+            progress: Body = {"progress": percent, "status": "completed" if percent == 100 else "running"}
+            yield about(f"project.{PROJECT}.task_update", **work, **progress, task_type="implement")
         yield about(
             "monitoring.agent_activity", **work, action="implement", status="completed", timestamp=iso()
         )
@@ -124,20 +112,33 @@ async def answer_commands(connection: AbstractConnection) -> None:
                 await publish(events, event)
 
 
+async def work(url: str, stopping: asyncio.Event) -> None:
+    """Work on one connection, until it is lost or it is time to stop."""
+    async with await aio_pika.connect(url) as connection:
+        parts = [
+            asyncio.ensure_future(part)
+            for part in (publish_events(connection), answer_commands(connection), stopping.wait())
+        ]
+        ended, others = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+        for part in others:
+            part.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+        for part in ended:
+            part.result()
+
+
 async def main() -> None:
-    """Work until cancelled; connect anew whenever the broker goes away."""
-    url = os.environ.get("AMQP_URL", "amqp://guest:guest@localhost:5672/")
-    while True:
+    """Work until SIGTERM or Ctrl-C; connect anew whenever the broker goes away."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    while not stopping.is_set():
         try:
-            async with await aio_pika.connect(url) as connection, asyncio.TaskGroup() as tasks:
-                tasks.create_task(publish_events(connection))
-                tasks.create_task(answer_commands(connection))
-        except* (*CONNECTION_EXCEPTIONS, TimeoutError):
+            await work(os.environ.get("AMQP_URL", "amqp://guest:guest@localhost:5672/"), stopping)
+        except (*CONNECTION_EXCEPTIONS, TimeoutError):
             print("example: no broker; trying again", flush=True)
-        await asyncio.sleep(PAUSE)
+            await asyncio.sleep(PAUSE)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # stops as Ctrl-C does: in good order
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(main())
+    asyncio.run(main())
