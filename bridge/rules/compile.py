@@ -57,16 +57,11 @@ def compile_rules(loaded: Loaded, schemas: Schemas) -> Rules:
         _check_system(Place(root.faults, system.file), system, schemas)
     namespaces: list[tuple[NamespacePattern, NamespaceRules]] = []
     routes: list[EventRoute] = []
-    shapes: dict[str, MergedNamespace] = {}
     for merged in loaded.namespaces:
         place = Place(root.faults, merged.owner.system.file, f"namespaces.{merged.pattern}")
         pattern = place.attempt(parse_namespace_pattern, merged.pattern)
         if pattern is None:
             continue
-        other = shapes.setdefault(pattern.shape, merged)
-        if other is not merged:
-            where = f'"{other.pattern}" of {other.owner.system.file}'
-            place.add(f"names the same namespaces as {where} (write both with the same words)")
         rules = compile_namespace(merged, pattern, root, schemas)
         if rules is not None:
             namespaces.append((pattern, rules))

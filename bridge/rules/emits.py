@@ -51,10 +51,7 @@ class EmitTemplate(Struct, frozen=True, kw_only=True):
 
 
 def compile_emit(place: Place, emit: Emit, known: Known) -> EmitTemplate | None:
-    """Compile `event: payload`; None when a fault was found."""
-    if len(emit) != 1:
-        place.add(f"holds {len(emit)} events (write exactly one, as `event: payload`)")
-        return None
+    """Compile `event: payload`, of which the loader lets exactly one through; None when a fault was found."""
     [(event, payload)] = emit.items()
     if fault := find_name_fault(event):
         place.add(fault)

@@ -164,7 +164,7 @@ def _compare(pattern: str, key: str) -> tuple[float, str]:
     score = 0.0
     for number, (text, word) in enumerate(zip(wanted, words, strict=False), start=1):
         if text == "#" or parse_key_pattern(text).match(word) is not None:
-            score += 1
+            score += 2 if text == word else 1
         else:
             score += SequenceMatcher(None, text, word).ratio() / 2
             reason = reason or f'word {number} is "{word}", {_describe(text)}'

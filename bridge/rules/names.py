@@ -6,7 +6,7 @@ from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
 
-from bridge.rules.words import is_id, is_key_word, parse_word_name
+from bridge.rules.words import is_id, is_key_word, is_plain, parse_word_name
 
 T = TypeVar("T")
 
@@ -48,6 +48,8 @@ class NamespacePattern(Struct, frozen=True, kw_only=True):
     """The text with all words alike, `/project/{}`: two patterns of one shape match the same names."""
     segments: tuple[tuple[str, bool], ...]
     """Each a literal, or a word's name and True."""
+    format: str
+    """For the `%` operator and a mapping of its words."""
 
     def match(self, name: str) -> dict[str, str] | None:
         """Return the words of a concrete namespace; each must be a key word."""
@@ -66,15 +68,11 @@ class NamespacePattern(Struct, frozen=True, kw_only=True):
 
     def render(self, words: Mapping[str, str]) -> str | None:
         """Return the concrete namespace; None when a word is none that `match` accepts: nobody is there."""
-        if not self.words:
-            return self.text
-        parts = []
-        for segment, is_word in self.segments:
-            part = words[segment] if is_word else segment
-            if is_word and ("/" in part or not is_key_word(part)):
+        for word in self.words:
+            value = words[word]
+            if not is_plain(value) and ("/" in value or not is_key_word(value)):
                 return None
-            parts.append(part)
-        return "/" + "/".join(parts)
+        return self.format % words if self.words else self.text
 
 
 class RoomPattern(Struct, frozen=True, kw_only=True):
@@ -151,7 +149,13 @@ def parse_namespace_pattern(text: str) -> NamespacePattern:
             segments.append((segment, False))
     words = tuple(segment for segment, is_word in segments if is_word)
     _check_distinct(text, words)
-    return NamespacePattern(text=text, words=words, shape=_WORD.sub("{}", text), segments=tuple(segments))
+    return NamespacePattern(
+        text=text,
+        words=words,
+        shape=_WORD.sub("{}", text),
+        segments=tuple(segments),
+        format=_WORD.sub(r"%(\1)s", text.replace("%", "%%")),
+    )
 
 
 def parse_room_pattern(text: str) -> RoomPattern:

@@ -97,6 +97,11 @@ class NamespaceRules(Struct, frozen=True, kw_only=True):
     allow: Access
     """Who may connect; asked with the words of the namespace."""
     limits: NamespaceLimits
+    limits_name: str
+    """Whose limits they are: the system's name, or one of the namespace's own where it states them.
+
+    Clients are counted by it: rates of connections, connections of users, bans.
+    """
     errors: ErrorRules
     on_connect: OnConnectRules
     rooms: RoomIndex[RoomRule]
@@ -157,6 +162,7 @@ def compile_namespace(
         auth=auth,
         allow=allow,
         limits=own.limits or shared.limits,
+        limits_name=owner.system.name if own.limits is None else f"{owner.system.name} {merged.pattern}",
         errors=errors,
         on_connect=on_connect,
         rooms=RoomIndex([(pattern, rule) for pattern, rule in rooms if rule is not None]),

@@ -1,6 +1,5 @@
 """One value in the name of a room or in a routing key: which values may stand there, and their text."""
 
-import re
 from collections.abc import Callable
 from typing import Final
 
@@ -10,12 +9,10 @@ from bridge.rules.names import quote
 from bridge.rules.placeholders import Placeholder
 from bridge.rules.scope import MISSING, BadValue, Known, Scope
 from bridge.rules.sources import Source, compile_source
-from bridge.rules.words import MAX_ID, is_id, is_key_word
+from bridge.rules.words import MAX_ID, is_id, is_key_word, is_plain
 
 Words = tuple[str, ...]
 
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_~@-]{1,128}").fullmatch
-"""Key words that need no quotes: nearly all ids; a shortcut past all further tests."""
 _NO_KEY_WORD: Final = (
     f'must be 1 to {MAX_ID} characters without whitespace, control characters, ".", "#" and "*"'
 )
@@ -50,7 +47,7 @@ class _Guard(Struct, frozen=True, kw_only=True):
             if text is None:
                 return None
             value = text
-        if _PLAIN(value) is not None:
+        if is_plain(value):
             return value
         if not self.accepts(value):
             return None
@@ -102,7 +99,7 @@ def _compile_single(source: Source, guard: _Guard) -> Callable[[Scope], Words]:
 
     def words(scope: Scope) -> Words:
         value = read(scope)
-        if type(value) is str and _PLAIN(value) is not None:
+        if type(value) is str and is_plain(value):
             return (value,)
         if value is MISSING or value is None:
             return ()

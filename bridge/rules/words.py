@@ -10,6 +10,7 @@ MAX_ID: Final = 128
 # \s is what str.isspace() calls whitespace; lone surrogates cannot be sent as UTF-8.
 _ID: Final = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,128}")
 _KEY_WORD: Final = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\ud800-\udfff.#*]{1,128}")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_~@-]{1,128}")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -20,9 +21,15 @@ def is_id(value: str) -> bool:
 
 def is_key_word(value: str) -> bool:
     """Tell whether this is an id that may be a word of a routing key: no `.`, `#`, `*` either."""
-    if value.isalnum():  # most ids are; false for the empty string
-        return len(value) <= MAX_ID
-    return _KEY_WORD.fullmatch(value) is not None
+    return is_plain(value) or _KEY_WORD.fullmatch(value) is not None
+
+
+def is_plain(value: str) -> bool:
+    """Tell whether this is a key word that needs no quotes in any name: nearly every id is.
+
+    A shortcut for the path of every event: this test costs half of the others'.
+    """
+    return _PLAIN.fullmatch(value) is not None
 
 
 def parse_word_name(name: str) -> str:
