@@ -49,12 +49,14 @@ def broker(folder: Path, environ: Mapping[str, str], say: Callable[[str], None])
         private = PrivateBroker(folder)
         try:
             private.start()
+            say(f"broker: AMQP_URL={private.url}/")
             yield f"{private.url}/"
         finally:
             private.stop()
     elif _docker_works():
         say(f"broker: starting {_IMAGE} in docker")
-        with _container() as url:
+        with run_container() as url:
+            say(f"broker: AMQP_URL={url}")
             yield url
     else:
         raise NoBrokerError(_NONE)
@@ -105,7 +107,8 @@ def _docker_works() -> bool:
 
 
 @contextlib.contextmanager
-def _container() -> Iterator[str]:
+def run_container() -> Iterator[str]:
+    """The AMQP URL of a RabbitMQ in a container of its own, on loopback; it is gone at the end."""
     name = f"bridged-dev-{secrets.token_hex(4)}"
     _docker("run", "--detach", "--rm", "--name", name, "--publish", "127.0.0.1::5672", _IMAGE)
     try:
