@@ -6,7 +6,7 @@ from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
 
-from bridge.rules.words import is_id, is_key_word, is_plain, parse_word_name
+from bridge.rules.words import is_id, is_key_word, match_plain, parse_word_name
 
 T = TypeVar("T")
 
@@ -70,7 +70,7 @@ class NamespacePattern(Struct, frozen=True, kw_only=True):
         """Return the concrete namespace; None when a word is none that `match` accepts: nobody is there."""
         for word in self.words:
             value = words[word]
-            if not is_plain(value) and ("/" in value or not is_key_word(value)):
+            if match_plain(value) is None and ("/" in value or not is_key_word(value)):
                 return None
         return self.format % words if self.words else self.text
 

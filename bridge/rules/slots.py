@@ -9,7 +9,7 @@ from bridge.rules.names import quote
 from bridge.rules.placeholders import Placeholder
 from bridge.rules.scope import MISSING, BadValue, Known, Scope
 from bridge.rules.sources import Source, compile_source
-from bridge.rules.words import MAX_ID, is_id, is_key_word, is_plain
+from bridge.rules.words import MAX_ID, is_id, is_key_word, match_plain
 
 Words = tuple[str, ...]
 
@@ -47,7 +47,7 @@ class _Guard(Struct, frozen=True, kw_only=True):
             if text is None:
                 return None
             value = text
-        if is_plain(value):
+        if match_plain(value) is not None:
             return value
         if not self.accepts(value):
             return None
@@ -99,7 +99,7 @@ def _compile_single(source: Source, guard: _Guard) -> Callable[[Scope], Words]:
 
     def words(scope: Scope) -> Words:
         value = read(scope)
-        if type(value) is str and is_plain(value):
+        if type(value) is str and match_plain(value) is not None:
             return (value,)
         if value is MISSING or value is None:
             return ()

@@ -10,8 +10,13 @@ MAX_ID: Final = 128
 # \s is what str.isspace() calls whitespace; lone surrogates cannot be sent as UTF-8.
 _ID: Final = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,128}")
 _KEY_WORD: Final = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\ud800-\udfff.#*]{1,128}")
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_~@-]{1,128}")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+match_plain: Final = re.compile(r"[A-Za-z0-9_~@-]{1,128}").fullmatch
+"""Matches a key word that needs no quotes in any name, as nearly every id is.
+
+A shortcut on the path of every event: half the cost of the other tests, and no call of ours around it.
+"""
 
 
 def is_id(value: str) -> bool:
@@ -21,15 +26,7 @@ def is_id(value: str) -> bool:
 
 def is_key_word(value: str) -> bool:
     """Tell whether this is an id that may be a word of a routing key: no `.`, `#`, `*` either."""
-    return is_plain(value) or _KEY_WORD.fullmatch(value) is not None
-
-
-def is_plain(value: str) -> bool:
-    """Tell whether this is a key word that needs no quotes in any name: nearly every id is.
-
-    A shortcut for the path of every event: this test costs half of the others'.
-    """
-    return _PLAIN.fullmatch(value) is not None
+    return match_plain(value) is not None or _KEY_WORD.fullmatch(value) is not None
 
 
 def parse_word_name(name: str) -> str:
