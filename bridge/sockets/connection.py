@@ -190,6 +190,11 @@ class Connection:
     # Polling
 
     @property
+    def on_websocket(self) -> bool:
+        """Whether it began on a websocket or has changed to one."""
+        return self._transport is not None
+
+    @property
     def polling(self) -> bool:
         """Whether it is open and has not changed to a websocket."""
         return not self.closed and self._transport is None
@@ -205,6 +210,10 @@ class Connection:
                 await self._poll
             finally:
                 self._poll = None
+        return self.take_body()
+
+    def take_body(self) -> bytes:
+        """All that waits, as an HTTP body."""
         waiting, self._outbox, self._queued = self._outbox, [], 0
         self._engine.backlog.settle(self)
         return SEPARATOR.join([message.body for message in waiting or [messages.NOOP]])
@@ -284,6 +293,9 @@ class Connection:
         else:
             if last is not None:
                 self._outbox.append(last)
+            if self._poll is None and reason is CloseReason.SHUTDOWN:
+                # Its next poll is a moment away: told "close", the client reconnects without an error.
+                self._engine.await_end(self)
             self._wake()
         if self._probe is not None:
             self._probe.abort()

@@ -20,10 +20,6 @@ class Deadlines(Generic[T]):
         self._due: dict[T, float] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def __len__(self) -> int:
-        """Items whose time is running."""
-        return len(self._due)
-
     def start(self, item: T) -> None:
         """Let the item's time begin now, also if it ran already."""
         loop = asyncio.get_running_loop()

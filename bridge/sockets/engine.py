@@ -39,7 +39,8 @@ class Engine:
         self._pings = Deadlines[Connection](http.ping_interval, self._ping)
         self._pongs = Deadlines[Connection](http.ping_timeout, self._time_out)
         self._vacant = Deadlines[Connection](http.connect_timeout, self._end_vacant)
-        self._closing = Deadlines[Connection](_CLOSE_SECONDS, Connection.abort)
+        self._closing = Deadlines[Connection](_CLOSE_SECONDS, self._give_up)
+        self._leaving: dict[str, Connection] = {}
         self._all_ended: asyncio.Event | None = None
 
     @property
@@ -93,19 +94,25 @@ class Engine:
             self._vacant.start(connection)
 
     def await_end(self, connection: Connection) -> None:
-        """A close frame was sent: the transport is cut if the client does not answer it."""
+        """The client is still to be seen: to answer a close frame, or to fetch the close packet."""
         self._closing.start(connection)
+        self._leaving[connection.sid] = connection
+
+    def find_leaving(self, sid: str) -> Connection | None:
+        """The connection of that id which is closed and still to be seen."""
+        return self._leaving.get(sid)
 
     def ended(self, connection: Connection) -> None:
-        """The websocket's transport is gone."""
+        """The client has been seen, or its transport is gone."""
         self._closing.cancel(connection)
-        if not self._closing and self._all_ended is not None:
+        self._leaving.pop(connection.sid, None)
+        if not self._leaving and self._all_ended is not None:
             self._all_ended.set()
 
     async def wait_ended(self, seconds: float) -> None:
-        """Wait until every websocket that was sent a close frame is gone, so long at most."""
+        """Wait until all that are closed have been seen, so long at most."""
         self._all_ended = asyncio.Event()
-        if self._closing:
+        if self._leaving:
             try:
                 async with asyncio.timeout(seconds):
                     await self._all_ended.wait()
@@ -124,6 +131,10 @@ class Engine:
 
     def _time_out(self, connection: Connection) -> None:
         connection.close(CloseReason.PING_TIMEOUT)
+
+    def _give_up(self, connection: Connection) -> None:
+        connection.abort()
+        self.ended(connection)
 
     def _end_vacant(self, connection: Connection) -> None:
         connection.close(CloseReason.CONNECT_TIMEOUT)

@@ -22,7 +22,7 @@ async def answer_get(connection: Connection) -> web.Response:
         # The client hung up, and aiohttp was told to cancel handlers then.
         connection.close(CloseReason.TRANSPORT_CLOSE)
         raise
-    return _text(body)
+    return text_response(body)
 
 
 async def answer_post(connection: Connection, request: web.Request, max_bytes: int) -> web.Response:
@@ -45,7 +45,7 @@ async def answer_post(connection: Connection, request: web.Request, max_bytes: i
         connection.end_post()
     if not connection.polling or not connection.receive_body(body):
         return web.Response(status=400)
-    return _text(b"ok")
+    return text_response(b"ok")
 
 
 def _check_post(request: web.Request, max_bytes: int) -> int:
@@ -62,5 +62,6 @@ def _check_post(request: web.Request, max_bytes: int) -> int:
     return 200
 
 
-def _text(body: bytes) -> web.Response:
+def text_response(body: bytes) -> web.Response:
+    """Packets, as every answer of this transport carries them."""
     return web.Response(body=body, content_type="text/plain", charset="UTF-8")

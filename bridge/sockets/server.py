@@ -15,7 +15,7 @@ from bridge.sockets.endings import CloseReason
 from bridge.sockets.engine import Engine
 from bridge.sockets.fanout import Fanout
 from bridge.sockets.origins import Origins
-from bridge.sockets.polling import answer_get, answer_post
+from bridge.sockets.polling import answer_get, answer_post, text_response
 from bridge.sockets.session import Sessions
 from bridge.sockets.websocket import serve_new, serve_upgrade
 from bridge.state.memberships import Memberships
@@ -104,7 +104,7 @@ class SocketServer:
             return await self._open(request, transport)
         connection = self._engine.find(sid)
         if connection is None:
-            return self._refuse(400, _SESSION_UNKNOWN, "unknown_session")
+            return self._answer_leaving(request, sid)
         if transport == "websocket":
             return await serve_upgrade(self._engine, connection, request)
         return await self._answer_poll(request, connection)
@@ -121,8 +121,7 @@ class SocketServer:
         )
         if transport == "websocket":
             return await serve_new(self._engine, connection, request)
-        body = self._engine.encode_open(connection, upgrades=["websocket"])
-        return web.Response(body=body, content_type="text/plain", charset="UTF-8")
+        return text_response(self._engine.encode_open(connection, upgrades=["websocket"]))
 
     async def _answer_poll(self, request: web.Request, connection: Connection) -> web.StreamResponse:
         if not connection.polling:
@@ -132,6 +131,14 @@ class SocketServer:
         if request.method == "POST":
             return await answer_post(connection, request, self._limits.payload)
         return self._refuse(400, _BAD_METHOD, "bad_request")
+
+    def _answer_leaving(self, request: web.Request, sid: str) -> web.Response:
+        """A drain closed the connection between two polls: this one fetches the news of it."""
+        connection = self._engine.find_leaving(sid)
+        if connection is None or connection.on_websocket or request.method != "GET":
+            return self._refuse(400, _SESSION_UNKNOWN, "unknown_session")
+        self._engine.ended(connection)
+        return text_response(connection.take_body())
 
     def _refuse(self, status: int, error: tuple[int, str], reason: str) -> web.Response:
         self._metrics.refused.labels(reason).inc()

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Final
 
-from aiohttp import WSMsgType, web
+from aiohttp import WebSocketError, WSMsgType, web
 
 from bridge.sockets.connection import Connection
 from bridge.sockets.endings import CloseReason
@@ -14,7 +14,10 @@ from bridge.sockets.messages import Message
 _PROBE_SECONDS: Final = 10.0
 """How long a client may take over each step of its change to a websocket."""
 _CLOSE_SECONDS: Final = 1.0
-"""How long aiohttp waits for the answer to a close frame of its own."""
+"""How long aiohttp waits for the answer to a close frame of its own, which it sends for a broken frame.
+
+Until then events may still be written, behind that close frame: every client ignores them.
+"""
 
 
 def make_websocket(max_bytes: int) -> web.WebSocketResponse:
@@ -102,7 +105,8 @@ async def _read(websocket: web.WebSocketResponse[bool], connection: Connection) 
         elif message.type is WSMsgType.BINARY:
             connection.receive_binary(message.data)
         else:
-            if message.type is WSMsgType.ERROR and websocket.close_code != 1006:
+            if isinstance(message.data, WebSocketError):
+                # aiohttp has sent its close frame and waited for the answer; see _CLOSE_SECONDS.
                 connection.fail("bad_frame")
             return
 

@@ -1,0 +1,66 @@
+"""The backlog: who is cut, and who is not."""
+
+import asyncio
+
+from bridge.sockets.backlog import Backlog
+
+
+class Debtor:
+    """A connection whose waiting bytes the test sets."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.tolerated = 10
+        self.ended = asyncio.Event()
+        self.is_cut = False
+
+    def cut(self) -> None:
+        self.is_cut = True
+        self.ended.set()
+
+    def caught_up(self) -> None:
+        self.ended.set()
+
+
+async def test_too_many_bytes_are_refused() -> None:
+    """The message that would pass the bound is not queued, and its client is cut."""
+    debtor, backlog = Debtor(), Backlog(100, 10, lambda total: None)
+    debtor.waiting = 60
+    assert backlog.owe(debtor, 40)
+    debtor.waiting = 100
+    assert not backlog.owe(debtor, 1)
+    assert debtor.is_cut
+    backlog.clear()
+
+
+async def test_one_message_of_any_size_is_taken() -> None:
+    """A client that has everything so far may be sent something larger than the bound."""
+    debtor, backlog = Debtor(), Backlog(100, 10, lambda total: None)
+    assert backlog.owe(debtor, 1000)
+    assert not debtor.is_cut
+    backlog.clear()
+
+
+async def test_bytes_that_wait_too_long_cut_the_client() -> None:
+    """Measured for the oldest byte; what waits meanwhile is reported."""
+    totals: list[int] = []
+    debtor, backlog = Debtor(), Backlog(1000, 1.5, totals.append)
+    assert backlog.owe(debtor, 50)
+    debtor.waiting = 50
+    await asyncio.wait_for(debtor.ended.wait(), 5)
+    assert debtor.is_cut
+    assert totals == [50, 0] or totals == [50]
+
+
+async def test_a_client_that_takes_its_bytes_is_left_alone() -> None:
+    """Always behind, but never by the same bytes for long."""
+    debtor, backlog = Debtor(), Backlog(1000, 1.5, lambda total: None)
+    debtor.waiting = 20
+    for _ in range(30):
+        assert backlog.owe(debtor, 20)
+        debtor.waiting = 20  # it took those before
+        await asyncio.sleep(0.1)
+    assert not debtor.is_cut
+    debtor.waiting = 5
+    await asyncio.wait_for(debtor.ended.wait(), 5)
+    assert not debtor.is_cut
