@@ -122,24 +122,35 @@ def plan_command(
         now=now,
         uuid=str(uuid.uuid5(uuid.NAMESPACE_OID, message_id)),
     )
-    actions: list[Action] = []
-    for refuse_or_action in (
-        _plan_publish(namespace, rule, principal, scope, message_id),
-        _plan_join(namespace, rule, principal, scope),
-        _plan_leave(rule, scope),
-    ):
-        if isinstance(refuse_or_action, Refuse):
-            return refuse_or_action
-        if refuse_or_action is not None:
-            actions.append(refuse_or_action)
+    actions = _plan_actions(namespace, rule, principal, scope, message_id)
+    if isinstance(actions, Refuse):
+        return actions
     return CommandPlan(
         rule=rule,
-        actions=tuple(actions),
+        actions=actions,
         scope=scope,
         room=_find_room_ref(namespace, rule, actions),
         message_id=message_id,
         idempotency_key=body.idempotency_key,
     )
+
+
+def _plan_actions(
+    namespace: NamespaceRules, rule: CommandRule, principal: Principal, scope: Scope, message_id: str
+) -> tuple[Action, ...] | Refuse:
+    """All actions in their fixed order, or the first refusal: of a refused command nothing is done."""
+    planned: tuple[Action | Refuse | None, ...] = (
+        _plan_publish(namespace, rule, principal, scope, message_id),
+        _plan_join(namespace, rule, principal, scope),
+        _plan_leave(rule, scope),
+    )
+    actions: list[Action] = []
+    for action in planned:
+        if isinstance(action, Refuse):
+            return action
+        if action is not None:
+            actions.append(action)
+    return tuple(actions)
 
 
 def _plan_publish(
@@ -219,7 +230,9 @@ def _may_enter(
     return rule.allow.permits(principal.claims, captured)
 
 
-def _find_room_ref(namespace: NamespaceRules, rule: CommandRule, actions: list[Action]) -> RoomRef | None:
+def _find_room_ref(
+    namespace: NamespaceRules, rule: CommandRule, actions: tuple[Action, ...]
+) -> RoomRef | None:
     if not rule.reads_room:
         return None
     rooms = [room for action in actions if isinstance(action, Join | Leave) for room in action.rooms]

@@ -17,6 +17,11 @@ class RateWindow:
         self._times: list[float] = []
         self._start = 0
 
+    @property
+    def memory(self) -> float:
+        """Seconds after which a command no longer counts; 0 without rates."""
+        return max((period for _, period in self._rates), default=0.0)
+
     def take(self, now: float) -> float | None:
         """Count one command at `now` (seconds of a monotonic clock); None when it is allowed.
 

@@ -137,22 +137,8 @@ def compile_namespace(
     )
     allow = place.at("allow").attempt(compile_allow, own.allow, Known(words=words))
     on_connect = _compile_on_connect(place.at("on_connect"), own.on_connect, words)
-    rooms: list[tuple[RoomPattern, RoomRule | None]] = []
-    for part in merged.parts:
-        part_place = Place(faults.faults, part.system.file, f"namespaces.{merged.pattern}")
-        for text, room in part.namespace.rooms.items():
-            _compile_room(part_place.at("rooms", text), text, room, words, rooms)
-    commands: dict[str, CommandRule | None] = {}
-    for part in merged.parts:
-        around = CommandPlace(
-            place=Place(faults.faults, part.system.file, f"namespaces.{merged.pattern}"),
-            system=part.system,
-            namespace=name,
-            rooms=tuple(pattern for pattern, _ in rooms),
-            schemas=schemas,
-        )
-        for event, command in part.namespace.commands.items():
-            commands[event] = compile_command(around, event, command)
+    rooms = _compile_rooms(merged, words, faults)
+    commands = _compile_commands(merged, name, tuple(pattern for pattern, _ in rooms), faults, schemas)
     if len(faults.faults) > before or auth is None or errors is None or allow is None:
         return None
     return NamespaceRules(
@@ -166,7 +152,7 @@ def compile_namespace(
         errors=errors,
         on_connect=on_connect,
         rooms=RoomIndex([(pattern, rule) for pattern, rule in rooms if rule is not None]),
-        commands={event: rule for event, rule in commands.items() if rule is not None},
+        commands=commands,
     )
 
 
@@ -208,6 +194,41 @@ def _compile_on_connect(place: Place, on_connect: OnConnect, words: frozenset[st
     join = place.at("join").attempt(compile_rooms, on_connect.join, known) if on_connect.join else None
     emit = None if on_connect.emit is None else compile_emit(place.at("emit"), on_connect.emit, known)
     return OnConnectRules(join=join, emit=emit)
+
+
+def _compile_commands(
+    merged: MergedNamespace,
+    name: NamespacePattern,
+    rooms: tuple[RoomPattern, ...],
+    faults: Place,
+    schemas: Schemas,
+) -> dict[str, CommandRule]:
+    commands = {}
+    for part in merged.parts:
+        around = CommandPlace(
+            place=Place(faults.faults, part.system.file, f"namespaces.{merged.pattern}"),
+            system=part.system,
+            namespace=name,
+            rooms=rooms,
+            schemas=schemas,
+        )
+        for event, command in part.namespace.commands.items():
+            rule = compile_command(around, event, command)
+            if rule is not None:
+                commands[event] = rule
+    return commands
+
+
+def _compile_rooms(
+    merged: MergedNamespace, words: frozenset[str], faults: Place
+) -> list[tuple[RoomPattern, RoomRule | None]]:
+    """All rooms, those with a fault without their rule: a command that joins one is no further fault."""
+    rooms: list[tuple[RoomPattern, RoomRule | None]] = []
+    for part in merged.parts:
+        place = Place(faults.faults, part.system.file, f"namespaces.{merged.pattern}")
+        for text, room in part.namespace.rooms.items():
+            _compile_room(place.at("rooms", text), text, room, words, rooms)
+    return rooms
 
 
 def _compile_room(

@@ -83,18 +83,13 @@ def compile_event(around: RoutePlace, key_text: str, event: Event) -> EventRoute
     key = place.attempt(parse_key_pattern, key_text)
     if key is None:
         return None
-    for word in around.namespace.words:
-        if word not in key.words:
-            message = f'the namespace needs the word "{word}", which the key does not capture'
-            place.add(f"{message} (write {{{word}}} for one of its words)")
+    _check_words(place, key, around.namespace)
+    if event.otherwise and event.rooms is None:
+        place.at("otherwise").add("has no effect without rooms (leave it out, or name rooms)")
     body = None
     if event.schema is not None:
         body = find_schema(place.at("schema"), around.schemas, around.system.routes.schemas, event.schema)
-    known = Known(
-        words=frozenset(key.words),
-        roots=frozenset({"header", "message", "now"} | ({"body"} if body else set())),
-        body=body.type if body else None,
-    )
+    known = _to_known(key, body)
     name = _default_name(place, key) if event.event is None else event.event
     event_name, events = _compile_name(place.at("as"), name, key)
     targets = _compile_targets(place.at("rooms"), event.rooms, known)
@@ -119,9 +114,21 @@ def compile_event(around: RoutePlace, key_text: str, event: Event) -> EventRoute
         remember=_compile_targets(place.at("remember"), [event.remember] if event.remember else None, known),
         max_age=None if event.max_age is None else float(event.max_age),
     )
-    if event.otherwise and event.rooms is None:
-        place.at("otherwise").add("has no effect without rooms (leave it out, or name rooms)")
     return route if len(place.faults) == before else None
+
+
+def _check_words(place: Place, key: KeyPattern, namespace: NamespacePattern) -> None:
+    for word in namespace.words:
+        if word not in key.words:
+            message = f'the namespace needs the word "{word}", which the key does not capture'
+            place.add(f"{message} (write {{{word}}} for one of its words)")
+
+
+def _to_known(key: KeyPattern, body: Schema | None) -> Known:
+    roots = {"header", "message", "now"}
+    if body is not None:
+        roots.add("body")
+    return Known(words=frozenset(key.words), roots=frozenset(roots), body=None if body is None else body.type)
 
 
 def find_schema(place: Place, schemas: Schemas, module: str | None, name: str) -> Schema | None:

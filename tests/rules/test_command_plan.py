@@ -404,12 +404,13 @@ def test_the_portal_subscribes_to_all_projects_of_the_token() -> None:
     )
     assert rooms(ann, events=["state_change"], project_name="zeus") == ("watch:state_change:zeus",)
     assert rooms(sign_in(projects=["*"]), events=["state_change"]) == ("watch:state_change:*",)
-    for body in (
+    bodies: list[dict[str, object]] = [
         {"events": ["state_change"], "project_name": "hera"},
         {"events": ["state_change"], "project_name": "*"},
         {"events": []},
         {"events": ["a:b", "c.d"]},
-    ):
+    ]
+    for body in bodies:
         assert refuse(send(rules, "/portal", "subscribe_to_events", body, principal=ann))
 
 

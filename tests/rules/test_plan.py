@@ -1,6 +1,7 @@
 """Planning events: who receives what of a delivery, what is remembered, what is invalid or stale."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -41,7 +42,7 @@ def rules(tmp_path_factory: pytest.TempPathFactory) -> Rules:
     return compile_project(tmp_path_factory.mktemp("shop"), ROUTES)
 
 
-def plan(rules: Rules, key: str, body: object = None, **fields: object) -> EventPlan:
+def plan(rules: Rules, key: str, body: object = None, **fields: Any) -> EventPlan:
     """Plan one delivery of the shop."""
     return plan_event(rules, deliver(key, {"id": "7"} if body is None else body, **fields), NOW)
 
@@ -152,7 +153,7 @@ def test_a_body_that_does_not_fit_is_invalid_for_each_route(
     """Reason, error, path and route tell the service's team what to mend."""
     found = plan(rules, "order.7.made", body)
 
-    assert found.emissions == found.remembers == ()
+    assert (found.emissions, found.remembers) == ((), ())
     assert [(fault.route, fault.reason, fault.path) for fault in found.invalid] == [
         ("/shop order.{id}.made", reason, path),
         ("/order/{id} order.{id}.made", reason, path),

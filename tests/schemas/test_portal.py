@@ -1,4 +1,4 @@
-"""The Structs of the portal: every example of its document passes as it is, what breaks its rules does not."""
+"""The Structs of the portal: each example of its document passes as it is; what breaks its rules does not."""
 
 import itertools
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import msgspec
 
@@ -73,7 +74,7 @@ def compile_shipped() -> Rules:
     return compile_rules(loaded, load_schemas(ROOT / "schemas"))
 
 
-def deliver(key: str, body: object = None, *, exchange: str = "shop.events", **fields: object) -> Delivery:
+def deliver(key: str, body: object = None, *, exchange: str = "shop.events", **fields: Any) -> Delivery:
     """A delivery whose body is JSON, or the bytes as they are."""
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
     return msgspec.structs.replace(Delivery(exchange=exchange, routing_key=key, body=raw), **fields)
