@@ -50,8 +50,7 @@ def main() -> int:
 
 def _run(environ: Mapping[str, str]) -> None:
     port = _free_port(environ.get("PORT", "8000"))
-    secret = environ.get("JWT_SECRET") or _development_secret()
-    _STATE.mkdir(mode=0o700, exist_ok=True)
+    secret = environ.get("JWT_SECRET") or make_secret(_STATE)
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(broker(_STATE / "rabbitmq", environ, _say))
         settings = {**environ, "AMQP_URL": url, "JWT_SECRET": secret, "PORT": str(port)}
@@ -79,10 +78,10 @@ def _free_port(text: str) -> int:
     return port
 
 
-def _development_secret() -> str:
-    """The secret in `.run/`, made at the first run, for the eyes of this user alone."""
-    file = _STATE / "jwt_secret"
-    _STATE.mkdir(mode=0o700, exist_ok=True)
+def make_secret(folder: Path) -> str:
+    """The development secret that is kept in `folder`, made at the first call, for this user alone."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    file = folder / "jwt_secret"
     if not file.exists():
         with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as new:
             new.write(secrets.token_urlsafe(48))
@@ -114,7 +113,7 @@ def _await_ready(port: int, daemon: subprocess.Popen[bytes]) -> None:
     while time.monotonic() < deadline:
         if daemon.poll() is not None:
             raise CannotRunError(
-                f"The daemon ended with exit code {daemon.returncode}; its reason stands above."
+                f"The daemon ended (exit code {daemon.returncode}); its reason stands above."
             )
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2):
@@ -148,9 +147,7 @@ def _supervise(processes: Mapping[str, subprocess.Popen[bytes]]) -> None:
     while True:
         for name, process in processes.items():
             if process.poll() is not None:
-                raise CannotRunError(
-                    f"The {name} ended with exit code {process.returncode}; stopping the rest."
-                )
+                raise CannotRunError(f"The {name} ended by itself (exit code {process.returncode}).")
         time.sleep(0.2)
 
 
