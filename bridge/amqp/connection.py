@@ -97,6 +97,7 @@ class BrokerConnection:
         self._name = name
         self._gauge = metrics.broker_up.labels(name)
         self._gauge.set(0)
+        self._last_warning: tuple[str, str] | None = None
         self._title = f"bridged {instance_id} {name}".replace("  ", " ")
         self._url = _parse_url(config.url)
         self.generation = 0
@@ -136,20 +137,21 @@ class BrokerConnection:
         if self.up_since is None:
             self.up_since, self.down_since = time.monotonic(), None
             self._gauge.set(1)
+            self._last_warning = None
             log.info("broker.up", connection=self._name, generation=self.generation)
 
     def _mark_down(self, reason: BaseException | None) -> None:
-        was_up = self.up_since is not None
+        event = "broker.unavailable" if self.up_since is None else "broker.lost"
         self.up_since = None
         if self.down_since is None:
             self.down_since = time.monotonic()
         self._gauge.set(0)
-        log.warning(
-            "broker.lost" if was_up else "broker.unavailable",
-            connection=self._name,
-            reason="connection closed" if reason is None else f"{type(reason).__name__}: {reason}",
-            exc_info=reason if isinstance(reason, Exception) and _is_surprise(reason) else None,
-        )
+        text = "connection closed" if reason is None else f"{type(reason).__name__}: {reason}"
+        # An outage is one warning, not one for every attempt.
+        write = log.debug if (event, text) == self._last_warning else log.warning
+        self._last_warning = (event, text)
+        surprise = reason if isinstance(reason, Exception) and _is_surprise(reason) else None
+        write(event, connection=self._name, reason=text, exc_info=surprise)
 
     async def _serve_once(self, serve: Callable[[Link], Awaitable[None]]) -> None:
         link = await self._connect()

@@ -19,6 +19,7 @@ from uuid import uuid4
 
 import structlog
 from aiormq.abc import DeliveredMessage
+from aiormq.exceptions import ChannelPreconditionFailed
 from msgspec import Struct
 from pamqp.commands import Basic
 
@@ -94,12 +95,7 @@ class StreamReader:
 
     async def _find_end(self, link: Link) -> int:
         """The offset of a marker that is published now: the log reaches at least that far."""
-        probe = await Subscription.open(
-            link,
-            self._config.stream.name,
-            prefetch=self._config.prefetch,
-            arguments={"x-stream-offset": "next"},
-        )
+        probe = await self._open(link, "next")
         marker = await _publish_marker(link, self._instance_id)
         while True:
             messages = await probe.take(self._config.prefetch)
@@ -135,12 +131,15 @@ class StreamReader:
         return await self._open(link, "first")
 
     async def _open(self, link: Link, offset: int | str) -> Subscription:
-        return await Subscription.open(
-            link,
-            self._config.stream.name,
-            prefetch=self._config.prefetch,
-            arguments={"x-stream-offset": offset},
-        )
+        try:
+            return await Subscription.open(
+                link,
+                self._config.stream.name,
+                prefetch=self._config.prefetch,
+                arguments={"x-stream-offset": offset},
+            )
+        except ChannelPreconditionFailed as error:  # invalid arg 'x-stream-offset' for queue ...
+            raise self._no_stream() from error
 
     async def _hand_over(self, messages: list[DeliveredMessage], end: int, handle: HandleBatch) -> None:
         """Handle deliveries in order; the end of the catching up falls between two of them."""
@@ -164,10 +163,12 @@ class StreamReader:
     def _offset(self, message: DeliveredMessage) -> int:
         offset = offset_of(message)
         if offset is None:
-            raise TopologyError(
-                f'"{self._config.stream.name}" is no stream: delete it, or set another amqp.stream.name'
-            )
+            raise self._no_stream()
         return offset
+
+    def _no_stream(self) -> TopologyError:
+        name = self._config.stream.name
+        return TopologyError(f'"{name}" is no stream: delete it, or set another amqp.stream.name')
 
 
 class QueueReader:

@@ -45,6 +45,8 @@ class InvalidSink:
         self._waiting: deque[PublishMessage] = deque()
         self._bytes = 0
         self._wake = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
         metrics.queue_length.labels("invalid").set_function(lambda: len(self._waiting))
 
     def put(self, delivery: Delivery, invalid: Invalid, now: float) -> None:
@@ -55,6 +57,11 @@ class InvalidSink:
         self._waiting.append(self._to_message(delivery, invalid, now))
         self._bytes += len(delivery.body)
         self._wake.set()
+        self._empty.clear()
+
+    async def drain(self) -> None:
+        """Wait until `run` has published all that is queued; the caller bounds the time."""
+        await self._empty.wait()
 
     async def run(self) -> None:
         """Publish what is queued until cancelled."""
@@ -72,6 +79,8 @@ class InvalidSink:
                 log.warning("invalid.not_kept", outcome=outcome, exchange=self._exchange)
             self._waiting.popleft()
             self._bytes -= len(message.body)
+            if not self._waiting:
+                self._empty.set()
 
     def _to_message(self, delivery: Delivery, invalid: Invalid, now: float) -> PublishMessage:
         if delivery.offset is not None:

@@ -1,6 +1,7 @@
 """Publishes messages with publisher confirms, on a connection of its own."""
 
 import asyncio
+from collections import deque
 from datetime import UTC, datetime
 from typing import Final
 
@@ -129,34 +130,50 @@ class ConfirmingPublisher:
 
 
 class _Window:
-    """Bounds what is in flight, in messages and in bytes; a single large message always fits."""
+    """Bounds what is in flight, in messages and in bytes, first come first served.
+
+    A single message always fits, however large.
+    """
 
     def __init__(self, messages: int, size: int) -> None:
         self._most_messages = messages
         self._most_bytes = size
         self.messages = 0
         self._bytes = 0
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     async def enter(self, size: int) -> None:
         """Wait for room and take it."""
-        while self.messages and (
-            self.messages >= self._most_messages or self._bytes + size > self._most_bytes
-        ):
-            room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(room)
-            await room
-        self.messages += 1
-        self._bytes += size
+        if not self._waiting and self._has_room(size):
+            self._take(size)
+            return
+        admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((size, admitted))
+        try:
+            await admitted
+        except asyncio.CancelledError:
+            if admitted.done() and not admitted.cancelled():
+                self.leave(size)
+            raise
 
     def leave(self, size: int) -> None:
-        """Give the room back."""
+        """Give the room back, to those who wait."""
         self.messages -= 1
         self._bytes -= size
-        waiting, self._waiting = self._waiting, []
-        for room in waiting:
-            if not room.done():
-                room.set_result(None)
+        while self._waiting and (self._waiting[0][1].done() or self._has_room(self._waiting[0][0])):
+            size, admitted = self._waiting.popleft()
+            if not admitted.done():
+                self._take(size)
+                admitted.set_result(None)
+
+    def _has_room(self, size: int) -> bool:
+        return self.messages == 0 or (
+            self.messages < self._most_messages and self._bytes + size <= self._most_bytes
+        )
+
+    def _take(self, size: int) -> None:
+        self.messages += 1
+        self._bytes += size
 
 
 def _to_properties(message: PublishMessage) -> Basic.Properties:

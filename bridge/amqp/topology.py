@@ -128,11 +128,6 @@ class _Declarer:
         )
         if difference is None:
             return
-        if "'x-queue-type'" in difference:
-            raise TopologyError(
-                f'"{name}" exists and is of another type: delete it, or choose another name in {section}'
-                f" ({difference})"
-            )
         log.warning(
             "queue.differs",
             queue=name,

@@ -1,13 +1,23 @@
 """Reading events: order, completeness, and what a broken connection, broker or log does to them."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from aiormq.abc import AbstractChannel
+from structlog.testing import capture_logs
 
+from bridge.amqp.connection import HandlerFailedError
 from bridge.amqp.event_reader import QueueReader, StreamReader
+from bridge.amqp.publisher import ConfirmingPublisher
+from bridge.amqp.topology import stream_arguments
+from bridge.config.model import Amqp, Stream
+from bridge.config.units import Duration, Size
+from bridge.model import Delivery, PublishOutcome
 from bridge.telemetry.metrics import Metrics
-from tests.support.amqp import TOPOLOGY, Recorder, make_config, running, send, until
+from dev.broker import PrivateBroker
+from tests.support.amqp import TOPOLOGY, Load, Recorder, make_config, running, send, until, without_debug
+from tests.support.proxy import Proxy
 
 
 def make_reader(url: str, recorder: Recorder, metrics: Metrics | None = None) -> StreamReader:
@@ -16,18 +26,224 @@ def make_reader(url: str, recorder: Recorder, metrics: Metrics | None = None) ->
 
 async def test_reads_events_in_order_and_in_batches(amqp_url: str, service: AbstractChannel) -> None:
     """20,000 events arrive completely, in order, in batches, each with its offset."""
-    asyncio.get_running_loop().set_debug(False)
+    without_debug()
     recorder = Recorder()
     reader = make_reader(amqp_url, recorder)
     async with running(reader.run(recorder.handle)):
         await until(lambda: reader.connection.up_since)
         bodies = [b"%d" % number for number in range(20_000)]
-        started = asyncio.get_running_loop().time()
         for start in range(0, 20_000, 1000):
             await send(service, *bodies[start : start + 1000])
         await recorder.wait_for(20_000)
-        print('took', asyncio.get_running_loop().time()-started, len(recorder.batches))
     assert recorder.bodies == bodies
     assert len(recorder.batches) < 10_000
     offsets = [delivery.offset for delivery in recorder.deliveries]
     assert offsets == sorted(set(offsets))  # type: ignore[type-var]
+
+
+async def test_log_from_before_is_read_first(amqp_url: str, service: AbstractChannel) -> None:
+    """What the log holds at the start is handled, then `on_caught_up` is called, then the rest follows."""
+    first = Recorder()
+    reader = make_reader(amqp_url, first)
+    async with running(reader.run(first.handle)):
+        await until(lambda: reader.connection.up_since)
+        await send(service, *(b"%d" % number for number in range(600)))
+        await first.wait_for(600)
+    assert first.caught_up_after == 0
+
+    second = Recorder()
+    reader = make_reader(amqp_url, second)
+    async with running(reader.run(second.handle)):
+        await until(lambda: second.caught_up_after is not None)
+        await send(service, b"live")
+        await second.wait_for(601)
+    assert second.caught_up_after == 600
+    assert second.bodies == [*first.bodies, b"live"]
+
+
+async def test_connections_closed_under_load(amqp_url: str, broker: PrivateBroker) -> None:
+    """Connections that the broker closes, again and again, lose no event and bring none twice."""
+    without_debug()
+    recorder, metrics = Recorder(), Metrics()
+    reader = make_reader(amqp_url, recorder, metrics)
+    publisher = ConfirmingPublisher(make_config(amqp_url), TOPOLOGY, "one", metrics)
+    load = Load(publisher)
+    async with running(reader.run(recorder.handle)), running(publisher.run()), running(load.run()):
+        for round_ in range(1, 4):
+            await until(lambda: reader.connection.up_since and publisher.connection.up_since)
+            seen = len(recorder.deliveries)
+            await recorder.wait_for(seen + 300)
+            vhost = amqp_url.rpartition("/")[2]
+            await asyncio.to_thread(broker.rabbitmqctl, "close_all_connections", "--vhost", vhost, "test")
+            await until(lambda round_=round_: reader.connection.generation > round_)
+        await recorder.wait_for(len(recorder.deliveries) + 300)
+        await load.stop()
+        await until(lambda: load.confirmed <= set(recorder.bodies))
+    load.check(recorder.bodies)
+    assert metrics.registry.get_sample_value("bridged_reader_restarts_total", {"how": "new_epoch"}) is None
+    assert metrics.registry.get_sample_value("bridged_reader_restarts_total", {"how": "resumed"}) == 3.0
+
+
+async def test_broker_killed_under_load(amqp_url: str, broker: PrivateBroker) -> None:
+    """After a SIGKILL of the broker every confirmed event reaches the handler exactly once."""
+    without_debug()
+    recorder, metrics = Recorder(), Metrics()
+    reader = make_reader(amqp_url, recorder, metrics)
+    publisher = ConfirmingPublisher(make_config(amqp_url), TOPOLOGY, "one", metrics)
+    load = Load(publisher)
+    async with running(reader.run(recorder.handle)), running(publisher.run()), running(load.run()):
+        await recorder.wait_for(1000)
+        broker.kill()
+        await until(lambda: publisher.connection.down_since and reader.connection.down_since)
+        assert await publisher.publish(load.next_message()) is PublishOutcome.BROKER_UNAVAILABLE
+        await asyncio.to_thread(broker.start)
+        began = asyncio.get_running_loop().time()
+        await recorder.wait_for(len(recorder.deliveries) + 300)
+        assert asyncio.get_running_loop().time() - began < 5
+        await load.stop()
+        await until(lambda: load.confirmed <= set(recorder.bodies))
+    load.check(recorder.bodies)
+    assert metrics.registry.get_sample_value("bridged_reader_restarts_total", {"how": "new_epoch"}) is None
+
+
+async def test_stream_deleted_and_declared_anew(amqp_url: str, service: AbstractChannel) -> None:
+    """A stream that is deleted while it is read is declared anew and read from its first event."""
+    recorder, metrics = Recorder(), Metrics()
+    reader = make_reader(amqp_url, recorder, metrics)
+    async with running(reader.run(recorder.handle)):
+        await until(lambda: reader.connection.up_since)
+        await send(service, *(b"old %d" % number for number in range(100)))
+        await recorder.wait_for(100)
+        await service.queue_delete("bridge.events")
+        await until(lambda: reader.connection.generation == 2 and reader.connection.up_since)
+        await send(service, b"new")
+        await recorder.wait_for(101)
+    assert recorder.bodies[100:] == [b"new"]
+    assert metrics.registry.get_sample_value("bridged_reader_restarts_total", {"how": "new_epoch"}) == 1.0
+
+
+async def test_stream_replaced_while_away(amqp_url: str, service: AbstractChannel) -> None:
+    """Another stream of the same name, as long as the old one, is known by its events."""
+    recorder, metrics = Recorder(), Metrics()
+    reader = make_reader(amqp_url, recorder, metrics)
+    async with running(reader.run(recorder.handle)):
+        await until(lambda: reader.connection.up_since)
+        await send(service, *(b"old %d" % number for number in range(10)))
+        await recorder.wait_for(10)
+    await service.queue_delete("bridge.events")
+    other = make_reader(amqp_url, Recorder())
+    async with running(other.run(recorder_of_nothing)):
+        await until(lambda: other.connection.up_since)
+    new = [b"new %d" % number for number in range(50)]
+    await send(service, *new)
+    async with running(reader.run(recorder.handle)):
+        await recorder.wait_for(60)
+    assert recorder.bodies[10:] == new
+    assert metrics.registry.get_sample_value("bridged_reader_restarts_total", {"how": "new_epoch"}) == 1.0
+
+
+async def test_stream_trimmed_while_away(amqp_url: str, service: AbstractChannel) -> None:
+    """A log that was trimmed past the last event is a new epoch: what it still holds is read."""
+    recorder, metrics = Recorder(), Metrics()
+    config = make_config(amqp_url, stream=Stream(max_bytes=Size("1MB")))
+    reader = StreamReader(config, TOPOLOGY, "one", metrics, recorder.on_caught_up)
+    async with running(reader.run(recorder.handle)):
+        await until(lambda: reader.connection.up_since)
+        await send(service, b"first")
+        await recorder.wait_for(1)
+    for number in range(20):
+        await send(service, *(b"%d" % number + b"x" * 10_000 for _ in range(20)))
+    await send(service, b"last")
+    async with running(reader.run(recorder.handle)):
+        await until(lambda: b"last" in recorder.bodies)
+    assert len(recorder.deliveries) < 400
+    assert metrics.registry.get_sample_value("bridged_reader_restarts_total", {"how": "new_epoch"}) == 1.0
+
+
+async def test_stream_with_other_arguments_is_used(amqp_url: str, service: AbstractChannel) -> None:
+    """A stream that exists with other arguments is used as it is; a warning shows the fix."""
+    arguments = {**stream_arguments(Stream()), "x-max-age": "1h"}
+    await service.queue_declare("bridge.events", durable=True, arguments=arguments)
+    recorder = Recorder()
+    reader = make_reader(amqp_url, recorder)
+    with capture_logs() as logs:
+        async with running(reader.run(recorder.handle)):
+            await until(lambda: reader.connection.up_since)
+            await send(service, b"event")
+            await recorder.wait_for(1)
+    (warning,) = [record for record in logs if record["event"] == "queue.differs"]
+    assert "x-max-age" in warning["broker_says"]
+    assert "amqp.stream" in warning["remedy"]
+
+
+async def test_queue_in_place_of_the_stream_is_refused(amqp_url: str, service: AbstractChannel) -> None:
+    """A classic queue of the stream's name is no log: the reader stays down and says what to do."""
+    await service.queue_declare("bridge.events", durable=True)
+    reader = make_reader(amqp_url, Recorder())
+    with capture_logs() as logs:
+        async with running(reader.run(recorder_of_nothing)):
+            await until(lambda: reader.connection.generation >= 2)
+    assert reader.connection.up_since is None
+    reasons = [record["reason"] for record in logs if record["event"] == "broker.unavailable"]
+    assert '"bridge.events" is no stream: delete it, or set another amqp.stream.name' in reasons[0]
+
+
+async def test_half_open_connection_is_noticed(amqp_url: str, service: AbstractChannel) -> None:
+    """A connection on which nothing comes any more is given up after two heartbeats and replaced."""
+    recorder = Recorder()
+    async with Proxy.before(amqp_url) as proxy:
+        config = make_config(proxy.url(amqp_url), heartbeat=Duration("2s"))
+        reader = StreamReader(config, TOPOLOGY, "one", Metrics(), recorder.on_caught_up)
+        async with running(reader.run(recorder.handle)):
+            await until(lambda: reader.connection.up_since)
+            proxy.drop()
+            began = asyncio.get_running_loop().time()
+            await send(service, b"missed")
+            await until(lambda: reader.connection.down_since, within=10)
+            assert asyncio.get_running_loop().time() - began < 2 * config.heartbeat + 2
+            proxy.pass_on()
+            await recorder.wait_for(1)
+    assert recorder.bodies == [b"missed"]
+    assert 2 * Amqp().heartbeat + 2 <= 25
+
+
+async def test_handler_that_fails_ends_the_reading(amqp_url: str, service: AbstractChannel) -> None:
+    """An exception of the handler is a broken promise: `run` ends with it instead of going on."""
+
+    async def fail(_: Sequence[Delivery]) -> None:
+        raise ValueError("no")
+
+    reader = make_reader(amqp_url, Recorder())
+    async with running(reader.run(fail)) as reading:
+        await until(lambda: reader.connection.up_since)
+        await send(service, b"event")
+        with pytest.raises(HandlerFailedError):
+            await reading
+
+
+async def test_queue_reader_reads_what_came_while_it_was_away(
+    amqp_url: str, service: AbstractChannel
+) -> None:
+    """`source: queue`: backlog first, then `on_caught_up`, then live events; all in order."""
+    config = make_config(amqp_url, source="queue")
+    first = Recorder()
+    async with running(
+        (reader := QueueReader(config, TOPOLOGY, "one", Metrics(), first.on_caught_up)).run(first.handle)
+    ):
+        await until(lambda: reader.connection.up_since)
+        await send(service, b"before")
+        await first.wait_for(1)
+    await send(service, *(b"%d" % number for number in range(500)))
+    second = Recorder()
+    async with running(
+        (reader := QueueReader(config, TOPOLOGY, "one", Metrics(), second.on_caught_up)).run(second.handle)
+    ):
+        await until(lambda: second.caught_up_after is not None)
+        await send(service, b"live")
+        await second.wait_for(501)
+    assert second.caught_up_after == 500
+    assert second.bodies == [*(b"%d" % number for number in range(500)), b"live"]
+
+
+async def recorder_of_nothing(_: Sequence[Delivery]) -> None:
+    """A handler that drops what it is given."""

@@ -9,7 +9,8 @@ from pamqp.commands import Basic
 
 from bridge.amqp.topology import Topology
 from bridge.config.model import Amqp
-from bridge.model import Delivery
+from bridge.flow.ports import Publisher
+from bridge.model import Delivery, PublishMessage, PublishOutcome
 
 EXCHANGE = "portal.events"
 TOPOLOGY = Topology(exchanges=(EXCHANGE, "portal.commands"), bindings=((EXCHANGE, "project.*.*"),))
@@ -55,6 +56,11 @@ async def until(condition: Callable[[], object], within: float = 30.0) -> None:
             await asyncio.sleep(0.01)
 
 
+def without_debug() -> None:
+    """For tests under load: asyncio's debug mode notes a traceback per task, 20 times as slow."""
+    asyncio.get_running_loop().set_debug(False)
+
+
 @asynccontextmanager
 async def running(work: Awaitable[None]) -> AsyncIterator[asyncio.Task[None]]:
     """Run something for ever beside the test, and end it with the test."""
@@ -79,3 +85,54 @@ async def send(channel: AbstractChannel, *bodies: bytes, key: str = "project.apo
             for body in bodies
         )
     )
+
+
+class Load:
+    """A service that publishes numbered events with confirms until it is stopped, and keeps the outcomes."""
+
+    def __init__(self, publisher: Publisher, pace: int = 20) -> None:
+        self._publisher = publisher
+        self._pace = pace
+        self._number = 0
+        self._stopping = False
+        self._stopped = asyncio.Event()
+        self.confirmed: set[bytes] = set()
+        self.uncertain: set[bytes] = set()
+
+    def next_message(self) -> PublishMessage:
+        self._number += 1
+        return PublishMessage(
+            exchange=EXCHANGE,
+            routing_key="project.apollo.state_change",
+            body=b"%d" % self._number,
+            message_id=f"load-{self._number}",
+            type="test",
+            timestamp=float(self._number),
+        )
+
+    async def run(self) -> None:
+        """Publish in bursts; while the broker is away, keep trying with further events."""
+        while not self._stopping:
+            messages = [self.next_message() for _ in range(self._pace)]
+            outcomes = await asyncio.gather(*map(self._publisher.publish, messages))
+            for message, outcome in zip(messages, outcomes, strict=True):
+                if outcome is PublishOutcome.CONFIRMED:
+                    self.confirmed.add(message.body)
+                elif outcome is PublishOutcome.UNKNOWN_OUTCOME:
+                    self.uncertain.add(message.body)
+            await asyncio.sleep(0.01)
+        self._stopped.set()
+
+    async def stop(self) -> None:
+        """Stop and wait for the last confirms."""
+        self._stopping = True
+        async with asyncio.timeout(30):
+            await self._stopped.wait()
+
+    def check(self, received: Sequence[bytes]) -> None:
+        """Every confirmed event exactly once, an uncertain one at most once, nothing else, all in order."""
+        assert len(received) == len(set(received)), "some event came twice"
+        assert self.confirmed <= set(received), "some confirmed event was lost"
+        assert set(received) <= self.confirmed | self.uncertain, "some event was said not to be sent"
+        numbers = [int(body) for body in received]
+        assert numbers == sorted(numbers)
