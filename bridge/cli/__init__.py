@@ -2,7 +2,7 @@
 
 import sys
 
-from bridge.cli.main import run_command
+from bridge.cli.commands import run_command
 
 
 def main() -> None:

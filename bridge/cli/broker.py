@@ -2,13 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import aio_pika
 from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import (
     AMQPConnectionError,
     AuthenticationError,
+    InvalidFrameError,
     ProbableAuthenticationError,
 )
 from aiormq.exceptions import ChannelAccessRefused
@@ -28,8 +29,12 @@ async def open_channel(amqp: Amqp, *, confirms: bool = False) -> AsyncIterator[A
         message = f"RabbitMQ on {place} refuses the user or the password"
         raise CliError(Exit.REFUSED, message, "see AMQP_URL, or amqp.url in the configuration") from error
     except (AMQPConnectionError, OSError, TimeoutError) as error:
-        message = f"RabbitMQ on {place} cannot be reached, or has no virtual host {parts.path or '/'}"
+        message = f"RabbitMQ on {place} cannot be reached"
         raise CliError(Exit.UNREACHABLE, message, "is it running? AMQP_URL says where it is") from error
+    except InvalidFrameError as error:
+        # The broker's answer to `connection.open` was to close: the virtual host, in practice.
+        message = f'RabbitMQ on {place} has no virtual host "{unquote(parts.path[1:])}", or not for this user'
+        raise CliError(Exit.REFUSED, message, "see AMQP_URL, or amqp.url in the configuration") from error
     async with connection:
         try:
             yield await connection.channel(publisher_confirms=confirms, on_return_raises=confirms)

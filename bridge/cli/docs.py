@@ -19,7 +19,7 @@ from bridge.config.model import Config, RouteFile
 
 def docs(
     *,
-    output: Path = Path("docs/configuration.md"),
+    output: Annotated[Path, Parameter(allow_leading_hyphen=True)] = Path("docs/configuration.md"),
     check: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Write the reference of the configuration, from the docstrings in the code.

@@ -2,13 +2,14 @@
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
 import msgspec
 import socketio  # type: ignore[import-untyped]  # it ships no types
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from bridge.cli.exits import CliError, Exit
 from bridge.cli.terminal import Terminal, escape
@@ -16,11 +17,23 @@ from bridge.cli.terminal import Terminal, escape
 _ACK_TIMEOUT: Final = 15.0
 
 
+def _pair(_kind: object, tokens: Sequence[Token]) -> list[tuple[str, str]]:
+    """Take the words after `--emit` two by two, as they are: JSON is parsed here, not by the command line."""
+    words = [token.value for token in tokens]
+    return list(zip(words[::2], words[1::2], strict=True))
+
+
+_Commands = Annotated[
+    list[tuple[str, str]] | None,
+    Parameter(negative=(), converter=_pair, n_tokens=2, json_list=False, allow_leading_hyphen=True),
+]
+
+
 def listen(
     url: str,
     *,
     token: str | None = None,
-    emit: Annotated[list[tuple[str, str]] | None, Parameter(negative=())] = None,
+    emit: _Commands = None,
     count: int | None = None,
     path: str = "/socket.io",
 ) -> int:
@@ -116,7 +129,8 @@ class _Listener:
             self._end(Exit.REFUSED)
 
     async def _on_disconnect(self, reason: str = "") -> None:
-        self._print("disconnected", reason)
+        if reason != self._client.reason.CLIENT_DISCONNECT:
+            self._print("disconnected", reason)
         if reason == self._client.reason.SERVER_DISCONNECT:
             self._end(Exit.REFUSED)
 

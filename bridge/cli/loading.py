@@ -95,10 +95,6 @@ def find_setting_faults(config: Config, file: str) -> list[Fault]:
     message = explain_bad_url(config.amqp.url)
     if message is not None:
         faults.append(Fault(file=file, path="amqp.url", message=message))
-    if not 0 <= config.http.port <= 65535:
-        faults.append(
-            Fault(file=file, path="http.port", message=f"{config.http.port} is no port (0 to 65535)")
-        )
     try:
         TokenVerifier(config.auth.jwt)
     except ValueError as error:

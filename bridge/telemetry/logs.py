@@ -50,6 +50,8 @@ def configure_logs(log: Log, stream: TextIO) -> None:
     root = logging.getLogger()
     root.handlers[:] = [_ForeignRecords()]
     root.setLevel(logging.WARNING)
+    # The supervisor of the connections says itself, once, what this says of every attempt.
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 
 
 class Audit:
