@@ -120,7 +120,9 @@ class Engine:
                 return
 
     def stop(self) -> None:
-        """Cancel all timers; all connections are closed."""
+        """Cut what is left of closed connections, and cancel all timers."""
+        for connection in list(self._leaving.values()):
+            self._give_up(connection)
         for deadlines in (self._pings, self._pongs, self._vacant, self._closing):
             deadlines.clear()
         self.backlog.clear()

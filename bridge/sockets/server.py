@@ -30,8 +30,6 @@ _BAD_VERSION: Final = (5, "Unsupported protocol version")
 
 _BATCHES: Final = 50
 """In which a drain closes all connections."""
-_END_SECONDS: Final = 6.0
-"""How long a drain waits for the last websockets; longer than a client may take over a close frame."""
 
 
 class SocketServer:
@@ -61,10 +59,11 @@ class SocketServer:
             for served in {bare or "/", f"{bare}/"}:
                 app.router.add_route("*", served, self._answer)
 
-    async def drain(self, *, spread: float = 5.0) -> None:
+    async def drain(self, *, spread: float = 5.0, patience: float = 5.0) -> None:
         """Refuse new connections (503), then close all over `spread` seconds, in jittered batches.
 
-        The official client sees "transport close" and reconnects by itself, to another instance.
+        The official client sees "transport close" and reconnects by itself, to another instance. Those
+        that do not answer the close, or do not come to fetch it, are waited for `patience` seconds.
         """
         self._draining = self._sessions.draining = True
         connections = self._engine.connections
@@ -75,7 +74,7 @@ class SocketServer:
                 await asyncio.sleep(spread / _BATCHES * random.uniform(0.5, 1.5))  # noqa: S311  no secret
             for connection in connections[start : start + size]:
                 connection.close(CloseReason.SHUTDOWN)
-        await self._engine.wait_ended(_END_SECONDS)
+        await self._engine.wait_ended(patience)
         self._engine.stop()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:

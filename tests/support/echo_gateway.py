@@ -127,7 +127,7 @@ async def serve(
     try:
         yield Running(f"http://127.0.0.1:{port}", port, server, gateway, memberships, metrics)
     finally:
-        await server.drain(spread=0)
+        await server.drain(spread=0, patience=0.2)
         await runner.cleanup()
 
 
