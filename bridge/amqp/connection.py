@@ -21,6 +21,7 @@ from aiormq.connection import TransportFactory
 from aiormq.exceptions import AMQPError, ChannelInvalidStateError
 from yarl import URL
 
+from bridge.amqp.decoding import tolerate_odd_properties
 from bridge.config.model import Amqp
 from bridge.errors import BridgeError
 from bridge.telemetry.metrics import Metrics
@@ -100,6 +101,7 @@ class BrokerConnection:
         self._last_warning: tuple[str, str] | None = None
         self._title = f"bridged {instance_id} {name}".replace("  ", " ")
         self._url = _parse_url(config.url)
+        tolerate_odd_properties()
         self.generation = 0
         """How many times the connection was established."""
         self.up_since: float | None = None

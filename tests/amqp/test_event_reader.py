@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from aiormq.abc import AbstractChannel
@@ -16,8 +17,19 @@ from bridge.config.units import Duration, Size
 from bridge.model import Delivery, PublishOutcome
 from bridge.telemetry.metrics import Metrics
 from dev.broker import PrivateBroker
-from tests.support.amqp import TOPOLOGY, Load, Recorder, make_config, running, send, until, without_debug
+from tests.support.amqp import (
+    EXCHANGE,
+    TOPOLOGY,
+    Load,
+    Recorder,
+    make_config,
+    running,
+    send,
+    until,
+    without_debug,
+)
 from tests.support.proxy import Proxy
+from tests.support.raw_amqp import publish_raw
 
 
 def make_reader(url: str, recorder: Recorder, metrics: Metrics | None = None) -> StreamReader:
@@ -247,3 +259,28 @@ async def test_queue_reader_reads_what_came_while_it_was_away(
 
 async def recorder_of_nothing(_: Sequence[Delivery]) -> None:
     """A handler that drops what it is given."""
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"timestamp": 1_700_000_000_000_000_000},
+        {"timestamp": 2**63 + 1},
+        {"message_id": b"\xff\xfe"},
+        {"headers": b"\x02\xff\xfeS\x00\x00\x00\x01x"},
+        {"headers": b"\x01tT\x7f\xff\xff\xff\xff\xff\xff\xff"},
+        {"key": b"project.\xe9.state_change"},
+    ],
+    ids=["nanoseconds", "negative time", "message id", "header name", "header time", "key"],
+)
+async def test_odd_properties_do_not_stop_the_reading(amqp_url: str, odd: dict[str, Any]) -> None:
+    """A message that is not UTF-8 or whose time cannot be is an event like any other."""
+    recorder = Recorder()
+    reader = make_reader(amqp_url, recorder)
+    async with running(reader.run(recorder.handle)):
+        await until(lambda: reader.connection.up_since)
+        message = {"key": b"project.apollo.state_change"} | odd
+        await asyncio.to_thread(publish_raw, amqp_url, EXCHANGE, body=b"odd", **message)
+        await recorder.wait_for(1, within=5)
+        assert reader.connection.generation == 1
+    assert recorder.bodies == [b"odd"]
