@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Final
 
 from aiohttp import web
@@ -36,6 +37,9 @@ BACKLOG: Final = 4096
 """Connections that the kernel holds while the loop is busy: thousands come back at once after a deploy."""
 KEEPALIVE: Final = 60.0
 """Seconds for which an idle HTTP connection is kept; longer than the ping interval of polling clients."""
+
+INVALID_SECONDS: Final = 5.0
+"""How long a drain waits for events that are on their way to bridge.invalid."""
 
 
 class App:
@@ -102,17 +106,25 @@ class App:
         if self._reading is not None:
             self._reading.cancel()
         await self._uplink.drain()
-        await self._sockets.drain()
+        await asyncio.gather(self._sockets.drain(), self._drain_invalid())
 
     async def stop(self) -> None:
         """Close what is still open; needs no `drain` before it."""
         self._draining = True
-        self._rooms.stop()
+        self._gateway.drain()
+        await self._uplink.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._runner is not None:
             await self._runner.cleanup()
+        self._rooms.stop()
+
+    async def _drain_invalid(self) -> None:
+        """Give what waits for bridge.invalid a chance; the broker may be away."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(INVALID_SECONDS):
+                await self._invalid.drain()
 
     def health(self) -> Health:
         """How the instance is, for the probes."""

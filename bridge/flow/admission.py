@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from bridge.auth.tokens import TokenFault, TokenVerifier
 from bridge.errors import Code
@@ -54,9 +54,8 @@ class Admission:
 
     def check_sign_in(self, session: Session, args: tuple[Argument, ...]) -> Principal | Refuse:
         """Say who sends `authenticate`, or why it fails; a renewal must name the same user and tenant."""
-        try:
-            sign_in = msgspec.json.decode(args[0] if args else b"{}", type=SignIn)
-        except (msgspec.DecodeError, TypeError, RecursionError):
+        sign_in = _parse_sign_in(args)
+        if sign_in is None:
             return Refuse(code=Code.VALIDATION_FAILED, message="authenticate takes {token, user_id?}")
         found = self._identify(session.namespace, session.words, sign_in.token, session.client.connection_id)
         if isinstance(found, Refuse):
@@ -74,18 +73,27 @@ class Admission:
         found = self._verifier.verify(token, self._clock())
         if isinstance(found, TokenFault):
             return Refuse(code=Code.NOT_AUTHENTICATED, message=found.message)
-        left = self._pace.ban_left(namespace.system, found.user)
+        left = self._pace.ban_left(namespace.limits_name, found.user)
         if left is not None:
             return banned(left)
         if not namespace.allow.permits(found.claims, words):
             return Refuse(code=Code.FORBIDDEN, message="Access to this namespace is denied")
         most = namespace.limits.connections_per_user
-        others = self._sessions.connections(namespace.system, found.user, besides=connection_id)
+        others = self._sessions.connections(namespace.limits_name, found.user, besides=connection_id)
         if most is not None and others >= most:
             return Refuse(
                 code=Code.TOO_MANY_CONNECTIONS, message=f"A user may have {most} connections at once"
             )
         return found
+
+    def has_expired(self, session: Session) -> bool:
+        """Whether the client's token has ended by the wall clock, which may run ahead of the timer."""
+        principal = session.principal
+        return (
+            principal is not None
+            and principal.expires_at is not None
+            and principal.expires_at <= self._clock()
+        )
 
     def watch_expiry(self, session: Session, expire: Callable[[Session], None]) -> None:
         """Call `expire` when the token of the client ends, by the wall clock."""
@@ -102,12 +110,24 @@ class Admission:
 
 
 def find_token(request: ConnectRequest) -> object:
-    """The token of the CONNECT payload's `token`, else of the Authorization header; None without one."""
-    if isinstance(request.auth, dict) and request.auth.get("token") is not None:
-        token: object = request.auth["token"]
+    """The token of the CONNECT payload's `token`, else of the Authorization header; None without one.
+
+    An empty one is none: pages send it that have not signed in yet.
+    """
+    token: object = request.auth.get("token") if isinstance(request.auth, dict) else None
+    if token is not None and token != "":
         return token
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    return credentials.strip() if scheme.lower() == "bearer" and credentials else None
+    return (credentials.strip() or None) if scheme.lower() == "bearer" else None
+
+
+def _parse_sign_in(args: tuple[Argument, ...]) -> SignIn | None:
+    if len(args) != 1 or not isinstance(args[0], Raw):
+        return None
+    try:
+        return msgspec.json.decode(args[0], type=SignIn)
+    except (ValueError, RecursionError):  # no JSON, no UTF-8, not the fields
+        return None
 
 
 def same_identity(one: Principal, other: Principal) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import structlog
+from msgspec import structs
 
 from bridge.flow.ports import Fanout, InvalidSink
 from bridge.model import Delivery, Emission, Invalid
@@ -15,6 +16,8 @@ from bridge.state.remembered import Remembered
 from bridge.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
+
+_DUPLICATE = EventPlan(routed=True)
 
 WARN_EVERY = 60.0
 """Seconds between two warnings of one route's invalid events; the metric counts them all."""
@@ -55,48 +58,56 @@ class Downlink:
             plan = self._plan(delivery, now)
             for last in plan.remembers:
                 self._remembered.put(last)
-            if self._warming_up:
-                continue
-            self._note(delivery, plan, now)
-            emissions.extend(plan.emissions)
+            if not self._warming_up:
+                self._note(delivery, plan, now)
+                emissions.extend(plan.emissions)
         if emissions:
             self._fanout.send(emissions)
 
     def _plan(self, delivery: Delivery, now: float) -> EventPlan:
         if delivery.message_id is not None and self._duplicates.seen(delivery.exchange, delivery.message_id):
-            self._metrics.events.labels("-", "duplicate").inc()
-            return _NOTHING
+            return _DUPLICATE
         try:
-            plan = plan_event(self._rules, delivery, now)
+            return plan_event(self._rules, delivery, now)
         except Exception as error:
             # The loop's top: one event's fault must not stop the events behind it.
-            log.exception("event.failed", exchange=delivery.exchange, offset=delivery.offset)
             fault = Invalid(route="-", reason="internal", error=type(error).__name__)
+            if self._may_warn(fault, now):
+                log.exception("event.failed", exchange=delivery.exchange, offset=delivery.offset)
             return EventPlan(routed=True, invalid=(fault,))
-        if not plan.routed:
-            self._metrics.events.labels("-", "unrouted").inc()
-        return plan
 
     def _note(self, delivery: Delivery, plan: EventPlan, now: float) -> None:
         """Count what became of an event, and keep what no schema fits."""
         events = self._metrics.events
+        if plan is _DUPLICATE:
+            events.labels("-", "duplicate").inc()
+        elif not plan.routed:
+            events.labels("-", "unrouted").inc()
         for emission in plan.emissions:
             events.labels(emission.route, "sent").inc()
         for route in plan.stale:
             events.labels(route, "stale").inc()
         for invalid in plan.invalid:
             events.labels(invalid.route, "invalid").inc()
-            self._warn(invalid, now)
-            self._invalid.put(delivery, invalid, now)
+            if self._may_warn(invalid, now):
+                log.warning("event.invalid", route=invalid.route, reason=invalid.reason, path=invalid.path)
+        for fault in _join_equal(plan.invalid):
+            self._invalid.put(delivery, fault, now)
         if plan.emissions and delivery.timestamp is not None:
             self._metrics.event_age.observe(max(0.0, now - delivery.timestamp))
 
-    def _warn(self, invalid: Invalid, now: float) -> None:
-        """Say it once a minute for each route and reason: a faulty service must not flood the log."""
+    def _may_warn(self, invalid: Invalid, now: float) -> bool:
+        """Once a minute for each route and reason: a faulty service must not flood the log."""
         key = (invalid.route, invalid.reason)
-        if now - self._warned.get(key, -WARN_EVERY) >= WARN_EVERY:
-            self._warned[key] = now
-            log.warning("event.invalid", route=invalid.route, reason=invalid.reason, path=invalid.path)
+        if 0 <= now - self._warned.get(key, -WARN_EVERY) < WARN_EVERY:
+            return False
+        self._warned[key] = now
+        return True
 
 
-_NOTHING = EventPlan(routed=True)
+def _join_equal(faults: Sequence[Invalid]) -> list[Invalid]:
+    """One for each different fault, with all routes that it stopped: they share schemas."""
+    routes: dict[Invalid, list[str]] = {}
+    for fault in faults:
+        routes.setdefault(structs.replace(fault, route=""), []).append(fault.route)
+    return [structs.replace(fault, route=", ".join(names)) for fault, names in routes.items()]

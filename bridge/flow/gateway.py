@@ -22,6 +22,9 @@ from bridge.telemetry.metrics import Metrics
 HELD_BYTES = 65_536
 """Commands before sign-in are held up to this size: nobody has vouched for the client yet."""
 
+_UNSIGNED = Refuse(code=Code.NOT_AUTHENTICATED, message="Sign in first")
+_EXPIRED = Refuse(code=Code.NOT_AUTHENTICATED, message="The token has expired")
+
 
 class BridgeGateway:
     """Turns what clients do into stays, joins and commands; no method raises."""
@@ -96,6 +99,9 @@ class BridgeGateway:
                 self._ban_if_due(session)
         elif event == "authenticate" and session.namespace.auth.required:
             self._sign_in(session, tuple(args), ack_id)
+        elif self._admission.has_expired(session):
+            self._uplink.refuse(session, _EXPIRED, event=event, ack_id=ack_id)
+            self._expire(session)
         else:
             command = Command(event=event, args=tuple(args))
             self._enqueue(session, Pending(command, ack_id, size_of(command.args)))
@@ -108,7 +114,7 @@ class BridgeGateway:
         if session.principal is None:
             session.discard_inbox()
         self._rooms.exit_all(session, transport_lost=transport_lost)
-        self._sessions.close(session)
+        self._sessions.close(session, transport_lost=transport_lost)
         self._metrics.clients.labels(session.namespace.pattern).dec()
         self._audit.closed(
             user=_user(session), address=session.remote, namespace=session.namespace.pattern, reason=reason
@@ -181,10 +187,7 @@ class BridgeGateway:
             session.namespace, session.words, principal, session.client.sid, self._clock()
         ).rooms
         for room in self._rooms.rooms_of(session):
-            if room in due:
-                continue
-            found = session.namespace.find_room(room, session.words)
-            if found is None or not found[0].allow.permits(principal.claims, found[1]):
+            if room not in due and not self._rooms.may_enter(session, room):
                 self._rooms.exit(session, room)
         self._admission.watch_expiry(session, self._expire)
 
@@ -196,8 +199,7 @@ class BridgeGateway:
         if session.principal is None:
             held = late.hold if late is not None else 0
             if len(session.inbox) >= held or session.inbox_bytes + pending.size > HELD_BYTES:
-                refuse = Refuse(code=Code.NOT_AUTHENTICATED, message="Sign in first")
-                self._uplink.refuse(session, refuse, event=event, ack_id=ack_id)
+                self._uplink.refuse(session, _UNSIGNED, event=event, ack_id=ack_id)
                 return
         elif len(session.inbox) >= limits.inbox or session.inbox_bytes + pending.size > 2 * limits.payload:
             refuse = Refuse(code=Code.RATE_LIMITED, message="Too many commands wait", retry_after=1.0)
@@ -210,37 +212,32 @@ class BridgeGateway:
     def _ban_if_due(self, session: Session) -> None:
         """End all stays of the user whose refusals were one too many."""
         for stay in self._pace.note_refusal(session):
-            left = (
-                self._pace.ban_left(stay.system, stay.principal.user) if stay.principal is not None else None
-            )
-            for pending in stay.discard_inbox():
-                self._uplink.refuse(
-                    stay, banned(left or 0.0), event=pending.command.event, ack_id=pending.ack_id
-                )
-            self._end(stay, banned(left or 0.0))
+            user = stay.principal.user if stay.principal is not None else ""
+            refuse = banned(self._pace.ban_left(stay.namespace.limits_name, user) or 0.0)
+            self._refuse_waiting(stay, refuse)
+            self._uplink.refuse(stay, refuse, event="-", ack_id=None)
+            stay.client.disconnect()
 
     def _give_up_on(self, session: Session) -> None:
         """The client did not sign in: answer what it sent, then disconnect it."""
-        refuse = Refuse(code=Code.NOT_AUTHENTICATED, message="Sign in first")
-        for pending in session.discard_inbox():
-            self._uplink.refuse(session, refuse, event=pending.command.event, ack_id=pending.ack_id)
+        self._refuse_waiting(session, _UNSIGNED)
         session.client.disconnect()
 
     def _expire(self, session: Session) -> None:
         """The client's token has ended, and its session with it."""
         if session.closed:
             return
-        refuse = Refuse(code=Code.NOT_AUTHENTICATED, message="The token has expired")
+        self._refuse_waiting(session, _EXPIRED)
         scope = client_scope(
-            session.words, session.principal, sid=session.client.sid, now=self._clock(), refuse=refuse
+            session.words, session.principal, sid=session.client.sid, now=self._clock(), refuse=_EXPIRED
         )
         session.client.emit(*session.namespace.auth.expired.render(scope))
-        session.discard_inbox()
         session.client.disconnect()
 
-    def _end(self, session: Session, refuse: Refuse) -> None:
-        self._uplink.refuse(session, refuse, event="-", ack_id=None)
-        session.client.disconnect()
+    def _refuse_waiting(self, session: Session, refuse: Refuse) -> None:
+        """Answer the commands that will not be carried out."""
+        for pending in session.discard_inbox():
+            self._uplink.refuse(session, refuse, event=pending.command.event, ack_id=pending.ack_id)
 
 
 def _user(session: Session) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -32,19 +33,23 @@ class Pace:
         if wait is None:
             rule = session.namespace.commands.get(event)
             if rule is not None and rule.limit:
-                rates = session.command_rates.get(event)
+                key = (session.namespace.pattern, event)
+                rates = session.lane.commands.get(key)
                 if rates is None:
-                    rates = session.command_rates[event] = RateWindow(rule.limit)
+                    rates = session.lane.commands[key] = RateWindow(rule.limit)
                 wait = rates.take(now)
         return None if wait is None else too_fast(wait)
 
     def note_refusal(self, session: Session) -> list[Session]:
-        """Count a refusal for rate; the stays of the user that end now, if it is one too many."""
+        """Count a refusal for rate; the stays of the user that end now, if it is one too many.
+
+        Clients without a token are nobody's: one of them does not shut out the others.
+        """
         ban, principal = session.namespace.limits.ban, session.principal
-        if ban is None or principal is None:
+        if ban is None or principal is None or not principal.user:
             return []
         now = self._clock()
-        key = (session.system, principal.user)
+        key = (session.namespace.limits_name, principal.user)
         counter = self._refusals.get(key)
         if counter is None:
             counter = self._refusals[key] = BanCounter(ban)
@@ -55,25 +60,28 @@ class Pace:
         if until is None:
             return []
         del self._refusals[key]
-        self._bans.ban(session.system, principal.user, until=until, now=now)
-        return self._sessions.of_user(session.system, principal.user)
+        self._bans.ban(*key, until=until, now=now)
+        return self._sessions.of_user(*key)
 
-    def ban_left(self, system: str, user: str) -> float | None:
-        """Seconds until the user's ban ends; None when there is none."""
+    def ban_left(self, limits_name: str, user: str) -> float | None:
+        """Seconds until the user's ban under these limits ends; None when there is none."""
         now = self._clock()
-        until = self._bans.banned_until(system, user, now)
+        until = self._bans.banned_until(limits_name, user, now)
         return None if until is None else until - now
 
 
 def too_fast(wait: float) -> Refuse:
     """The refusal of a command that came too fast; `wait` is seconds."""
-    return Refuse(
-        code=Code.RATE_LIMITED, message="Rate limit exceeded", retry_after=round(max(wait, 0.001), 3)
-    )
+    return Refuse(code=Code.RATE_LIMITED, message="Rate limit exceeded", retry_after=_round_up(wait))
 
 
 def banned(left: float) -> Refuse:
     """The refusal of everything that a banned user does; `left` is seconds."""
     return Refuse(
-        code=Code.BANNED, message="Too many commands came too fast: banned", retry_after=round(left, 1)
+        code=Code.BANNED, message="Too many commands came too fast: banned", retry_after=_round_up(left)
     )
+
+
+def _round_up(seconds: float) -> float:
+    """Whole milliseconds, but never too few: whoever waits so long is let through."""
+    return math.ceil(seconds * 1000) / 1000

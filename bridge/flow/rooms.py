@@ -40,6 +40,14 @@ class Rooms:
         self._clock = clock
         self._grace: set[asyncio.TimerHandle] = set()
 
+    def may_enter(self, session: Session, room: str) -> bool:
+        """Whether an entry of `rooms` lets the client, as it is signed in now, into the room."""
+        found = session.namespace.find_room(room, session.words)
+        principal = session.principal
+        return (
+            found is not None and principal is not None and found[0].allow.permits(principal.claims, found[1])
+        )
+
     def is_full(self, session: Session, rooms: Sequence[str]) -> bool:
         """Whether the client may not join these rooms besides those that it is in."""
         own = set(self.rooms_of(session))

@@ -24,13 +24,22 @@ class Pending(Struct, frozen=True):
 
 
 class Lane:
-    """What all namespaces of one system share on one connection: how many stays, and their rate."""
+    """What one connection shares over the namespaces of the same limits: how many stays, and their rates."""
 
-    __slots__ = ("rate", "sessions")
+    __slots__ = ("commands", "rate", "sessions", "timer")
 
     def __init__(self, rate: RateWindow) -> None:
         self.rate = rate
+        self.commands: dict[tuple[str, str], RateWindow] = {}
+        """Of the commands that have a limit of their own, by namespace pattern and event."""
         self.sessions = 0
+        self.timer: asyncio.TimerHandle | None = None
+        """Of its own end, while it has no stay."""
+
+    @property
+    def memory(self) -> float:
+        """Seconds after which nothing of it counts any more."""
+        return max(window.memory for window in (self.rate, *self.commands.values()))
 
 
 class Session:
@@ -39,7 +48,6 @@ class Session:
     __slots__ = (
         "client",
         "closed",
-        "command_rates",
         "failed_sign_ins",
         "inbox",
         "inbox_bytes",
@@ -70,8 +78,6 @@ class Session:
         self.failed_sign_ins = 0
         self.timer: asyncio.Handle | None = None
         """Of the sign-in's deadline, then of the token's expiry."""
-        self.command_rates: dict[str, RateWindow] = {}
-        """Of the commands that have a limit of their own."""
         self.closed = False
 
     @property
@@ -105,7 +111,7 @@ class Session:
 
 
 class Sessions:
-    """All stays of this instance: by client, by connection and system, by user and system."""
+    """All stays of this instance: by client, by connection and limits, by user and limits."""
 
     def __init__(self) -> None:
         self._by_client: dict[Client, Session] = {}
@@ -129,30 +135,38 @@ class Sessions:
     def open(
         self, client: Client, namespace: NamespaceRules, words: Mapping[str, str], remote: str
     ) -> Session:
-        """Begin a stay; all stays of one connection in one system share a lane."""
-        key = (client.connection_id, namespace.system)
+        """Begin a stay; all stays of one connection under the same limits share a lane."""
+        key = (client.connection_id, namespace.limits_name)
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = Lane(RateWindow(tuple(namespace.limits.rate)))
+        if lane.timer is not None:
+            lane.timer.cancel()
+            lane.timer = None
         lane.sessions += 1
         session = self._by_client[client] = Session(client, namespace, words, remote, lane)
         return session
 
-    def close(self, session: Session) -> None:
+    def close(self, session: Session, *, transport_lost: bool) -> None:
         """End a stay, with its share of the user's connections."""
         session.closed = True
         session.stop_timer()
-        self._by_client.pop(session.client, None)
-        key = (session.client.connection_id, session.system)
-        session.lane.sessions -= 1
-        if session.lane.sessions == 0:
-            self._lanes.pop(key, None)
+        del self._by_client[session.client]
         if session.principal is not None:
             self._release(session, session.principal.user)
+        lane, key = session.lane, (session.client.connection_id, session.namespace.limits_name)
+        lane.sessions -= 1
+        if lane.sessions:
+            return
+        if transport_lost:
+            del self._lanes[key]
+            return
+        # Whoever leaves a namespace and comes back on the same connection has not slowed down by it.
+        lane.timer = asyncio.get_running_loop().call_later(lane.memory, self._lanes.pop, key, None)
 
-    def connections(self, system: str, user: str, *, besides: str) -> int:
-        """How many connections the user has in the system, not counting the one named."""
-        counted = self._connections.get((system, user))
+    def connections(self, limits_name: str, user: str, *, besides: str) -> int:
+        """How many connections the user has under these limits, not counting the one named."""
+        counted = self._connections.get((limits_name, user))
         if counted is None:
             return 0
         return len(counted) - (besides in counted)
@@ -160,22 +174,23 @@ class Sessions:
     def sign_in(self, session: Session, principal: Principal) -> None:
         """The client is this principal from now on; a renewal keeps its user."""
         if session.principal is None:
-            counted = self._connections.setdefault((session.system, principal.user), Counter())
+            key = (session.namespace.limits_name, principal.user)
+            counted = self._connections.setdefault(key, Counter())
             counted[session.client.connection_id] += 1
         session.principal = principal
 
-    def of_user(self, system: str, user: str) -> list[Session]:
-        """The stays of one user in one system."""
-        if (system, user) not in self._connections:
-            return []
+    def of_user(self, limits_name: str, user: str) -> list[Session]:
+        """The stays of one user under these limits."""
         return [
             session
             for session in self._by_client.values()
-            if session.system == system and session.principal is not None and session.principal.user == user
+            if session.namespace.limits_name == limits_name
+            and session.principal is not None
+            and session.principal.user == user
         ]
 
     def _release(self, session: Session, user: str) -> None:
-        key = (session.system, user)
+        key = (session.namespace.limits_name, user)
         counted = self._connections[key]
         counted[session.client.connection_id] -= 1
         if counted[session.client.connection_id] == 0:

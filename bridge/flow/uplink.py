@@ -22,7 +22,7 @@ from bridge.rules.plan import (
     render_refusal,
     render_refusal_ack,
 )
-from bridge.state.answers import Answered, AnswerKey, Answers, Begun
+from bridge.state.answers import Answered, AnswerKey, Answers, Begun, Running
 from bridge.telemetry.metrics import Metrics
 
 log = structlog.get_logger()
@@ -41,6 +41,7 @@ _REFUSALS = {
         code=Code.UNKNOWN_OUTCOME, message="The message broker did not confirm the command in time"
     ),
 }
+_FAILED = Refuse(code=Code.INTERNAL, message="The command could not be carried out")
 _NOT_REMEMBERED = frozenset(
     {Code.BROKER_UNAVAILABLE, Code.UNKNOWN_OUTCOME, Code.SHUTTING_DOWN, Code.INTERNAL}
 )
@@ -70,6 +71,12 @@ class Uplink:
         self._workers.add(worker)
         worker.add_done_callback(self._workers.discard)
 
+    async def stop(self) -> None:
+        """Give up the commands that are being carried out."""
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+
     async def drain(self) -> None:
         """Wait until all accepted commands are answered."""
         while self._workers:
@@ -89,36 +96,42 @@ class Uplink:
     async def _work_through(self, session: Session) -> None:
         try:
             while session.inbox:
-                pending = session.pop()
-                result = await self._carry_out_safely(session, pending)
-                self._answer(session, pending, result)
+                await self._carry_out_safely(session, session.pop())
         finally:
             session.working = False
 
-    async def _carry_out_safely(self, session: Session, pending: Pending) -> Result:
+    async def _carry_out_safely(self, session: Session, pending: Pending) -> None:
+        event = pending.command.event
         try:
-            return await self._carry_out(session, pending)
+            self._answer(session, pending, await self._carry_out(session, pending))
         except Exception:
             # The loop's top: one command's fault must not stop the client's others.
-            log.exception(
-                "command.failed", namespace=session.namespace.pattern, command=self._label(session, pending)
-            )
-            return Refuse(code=Code.INTERNAL, message="The command could not be carried out")
+            known = event if event in session.namespace.commands else "-"
+            log.exception("command.failed", namespace=session.namespace.pattern, command=known)
+            self.refuse(session, _FAILED, event=event, ack_id=pending.ack_id)
 
     async def _carry_out(self, session: Session, pending: Pending) -> Result:
         message_id = str(uuid.uuid4())
         plan = self._plan(session, pending, message_id)
         if isinstance(plan, Refuse):
             return plan
-        if plan.idempotency_key is None or session.principal is None:
-            return await self._perform(session, plan)
+        if plan.idempotency_key is None or plan.rule.publish is None or session.principal is None:
+            return await self._perform(session, plan)  # joins and leaves alone may be repeated as they are
         key = AnswerKey(
             namespace=session.client.namespace,
             user=session.principal.user,
             command=plan.rule.name,
             key=plan.idempotency_key,
         )
-        return await self._perform_once(session, pending, key, message_id)
+        first = asyncio.get_running_loop().create_future()
+        begun = self._answers.begin(key, message_id=message_id, pending=first, now=self._clock())
+        match begun:
+            case Answered():
+                return self._repeat(session, plan, begun.answer)
+            case Running():
+                return self._repeat(session, plan, await asyncio.shield(begun.pending))
+            case Begun():
+                return await self._perform_first(session, pending, key, begun.message_id, first)
 
     def _plan(self, session: Session, pending: Pending, message_id: str) -> CommandPlan | Refuse:
         if session.principal is None:
@@ -133,19 +146,18 @@ class Uplink:
             message_id=message_id,
         )
 
-    async def _perform_once(
-        self, session: Session, pending: Pending, key: AnswerKey, message_id: str
+    async def _perform_first(
+        self,
+        session: Session,
+        pending: Pending,
+        key: AnswerKey,
+        message_id: str,
+        first: asyncio.Future[Result],
     ) -> Result:
-        """Perform a command whose client may repeat it; a repetition gets the first answer."""
-        first: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        begun = self._answers.begin(key, message_id=message_id, pending=first, now=self._clock())
-        if isinstance(begun, Answered):
-            return begun.answer
-        if not isinstance(begun, Begun):
-            return await asyncio.shield(begun.pending)
-        result: Result = Refuse(code=Code.INTERNAL, message="The command could not be carried out")
+        """Perform a command that its client may repeat, under the message id that its key has by now."""
+        result: Result = _FAILED
         try:
-            plan = self._plan(session, pending, begun.message_id)
+            plan = self._plan(session, pending, message_id)
             result = plan if isinstance(plan, Refuse) else await self._perform(session, plan)
             return result
         finally:
@@ -156,25 +168,37 @@ class Uplink:
                 self._answers.finish(key, result, self._clock())
 
     async def _perform(self, session: Session, plan: CommandPlan) -> Result:
-        """Perform the actions in order; the first that fails stops the rest."""
+        """Publish, then join and leave; the first that fails stops the rest."""
         for action in plan.actions:
-            match action:
-                case PublishMessage():
-                    outcome = await self._publisher.publish(action)
-                    if outcome is not PublishOutcome.CONFIRMED:
-                        return _REFUSALS[outcome]
-                case Join():
-                    if session.closed:
-                        return Refuse(code=Code.NOT_AUTHENTICATED, message="The session has ended")
-                    if self._rooms.is_full(session, action.rooms):
-                        return Refuse(code=Code.FORBIDDEN, message="The client is in too many rooms")
-                    for room in action.rooms:
-                        self._rooms.enter(session, room)
-                case Leave():
-                    for room in action.rooms:
-                        self._rooms.exit(session, room)
-        view = self._rooms.view(plan.room) if plan.room is not None else None
-        return render_answer(plan, view)
+            if isinstance(action, PublishMessage):
+                outcome = await self._publisher.publish(action)
+                if outcome is not PublishOutcome.CONFIRMED:
+                    return _REFUSALS[outcome]
+        refuse = self._move(session, plan)
+        if refuse is not None:
+            return refuse
+        return render_answer(plan, self._rooms.view(plan.room) if plan.room is not None else None)
+
+    def _repeat(self, session: Session, plan: CommandPlan, first: Result) -> Result:
+        """The first answer again; rooms are entered anew, since the client may have come anew."""
+        return first if isinstance(first, Refuse) else self._move(session, plan) or first
+
+    def _move(self, session: Session, plan: CommandPlan) -> Refuse | None:
+        """Join and leave as the client is signed in now: it may have changed while it published."""
+        if session.closed:
+            return None
+        for action in plan.actions:
+            if isinstance(action, Join):
+                if not all(self._rooms.may_enter(session, room) for room in action.rooms):
+                    return Refuse(code=Code.FORBIDDEN, message="You may not join this room")
+                if self._rooms.is_full(session, action.rooms):
+                    return Refuse(code=Code.FORBIDDEN, message="The client is in too many rooms")
+                for room in action.rooms:
+                    self._rooms.enter(session, room)
+            elif isinstance(action, Leave):
+                for room in action.rooms:
+                    self._rooms.exit(session, room)
+        return None
 
     def _answer(self, session: Session, pending: Pending, result: Result) -> None:
         event = pending.command.event
@@ -190,10 +214,6 @@ class Uplink:
     def _count(self, session: Session, event: str, outcome: str) -> None:
         known = event if event in session.namespace.commands or event == "authenticate" else "-"
         self._metrics.commands.labels(f"{session.namespace.pattern} {known}", outcome).inc()
-
-    def _label(self, session: Session, pending: Pending) -> str:
-        event = pending.command.event
-        return event if event in session.namespace.commands else "-"
 
 
 def size_of(args: tuple[Argument, ...]) -> int:

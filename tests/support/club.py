@@ -1,0 +1,197 @@
+"""A whole flow over fakes, with the rules of a small club: what the tests of bridge/flow work with."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+
+from bridge.auth.tokens import TokenVerifier, sign
+from bridge.flow.admission import Admission
+from bridge.flow.downlink import Downlink
+from bridge.flow.gateway import BridgeGateway
+from bridge.flow.pace import Pace
+from bridge.flow.ports import Client, ConnectRefused, ConnectRequest
+from bridge.flow.rooms import Rooms
+from bridge.flow.session import Sessions
+from bridge.flow.uplink import Uplink
+from bridge.rules.compile import Rules
+from bridge.state.memberships import Memberships
+from bridge.state.remembered import Remembered
+from bridge.telemetry.metrics import Metrics
+from tests.support.fakes import (
+    Clock,
+    RecordingClient,
+    RecordingFanout,
+    RecordingInvalidSink,
+    ScriptedPublisher,
+    settle,
+)
+from tests.support.rules import compile_project
+
+CONFIG = """
+    limits: {inbox: 4, payload: 2kB, rooms: 4, duplicates: 100}
+"""
+
+BODIES = """
+    from msgspec import Struct
+
+    class Table(Struct, forbid_unknown_fields=True):
+        table: str
+        text: str = ""
+
+    class Said(Struct):
+        text: str
+"""
+
+ROUTES = """
+    exchange: club.events
+    commands_exchange: club.commands
+    schemas: shop
+    auth:
+      late: {within: 10s, hold: 3}
+    limits:
+      connections_per_user: 2
+      ban: {after: 3, within: 60s, duration: 300s}
+    errors: {always: true}
+
+    namespaces:
+      /hall:
+        on_connect: {join: ["user:{user.sub}", "floor:{user.floor}"]}
+        rooms:
+          table:{table}: &table
+            allow: {tables: "{table}"}
+            presence:
+              joined: {came: {user: "{user.sub}", table: "{table}"}}
+              left: {went: {user: "{user.sub}", table: "{table}"}}
+              grace: 5s
+          quiet:{name}: {}
+        events:
+          table.{table}.said: {schema: Said, rooms: ["table:{table}"], remember: "table:{table}"}
+          table.{table}.any: {schema: Said}
+        commands:
+          sit: &sit
+            schema: Table
+            join: "table:{body.table}"
+            emit: {seated: {table: "{body.table}", users: "{room.users}", last: "{room.last.said.text:-null}"}}
+          stand: &stand {schema: Table, leave: "table:{body.table}"}
+          hide: {schema: Table, join: "quiet:{body.table}"}
+          say: {schema: Table, publish: "table.{body.table}.say", set: {by: "{user.sub}"}}
+          order: {schema: Table, publish: "table.{body.table}.order", join: "table:{body.table}"}
+          knock: {ack: {who: "{user.sub}"}, limit: 2/s}
+      /table/{table}:
+        allow: {tables: "{table}"}
+        rooms:
+          table:{table}: *table
+        events:
+          table.{table}.said: {schema: Said}
+        commands: {sit: *sit, stand: *stand}
+      /bar:
+        limits: {rate: [2/s, 5/min], ban: {after: 3, within: 60s, duration: 300s}}
+        commands: {sip: {}}
+      /garden:
+        auth: {required: false}
+        limits: {rate: [1/s], ban: {after: 1}}
+        commands: {rest: {}}
+      /desk:
+        auth: {required: true}
+        commands: {ring: {}}
+"""
+
+
+def compile_club(folder: Path) -> Rules:
+    """The rules of the club."""
+    return compile_project(folder, ROUTES, bodies=BODIES, config=CONFIG)
+
+
+class Club:
+    """One instance without its edges; made inside the running loop, whose time is its clock's."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.clock = Clock()
+        self.clock.drive_loop()
+        self.rules = rules
+        self.metrics = Metrics()
+        self.memberships = Memberships[Client]()
+        self.remembered = Remembered(100)
+        self.fanout = RecordingFanout(self.memberships)
+        self.publisher = ScriptedPublisher()
+        self.invalid = RecordingInvalidSink()
+        self.sessions = Sessions()
+        wall = self._wall
+        self.pace = Pace(self.sessions, lambda: self.clock.steady)
+        self.admission = Admission(self.sessions, TokenVerifier(rules.config.auth.jwt), self.pace, wall)
+        self.rooms = Rooms(rules, self.memberships, self.remembered, self.fanout, wall)
+        self.uplink = Uplink(self.rooms, self.publisher, self.metrics, wall)
+        self.downlink = Downlink(rules, self.remembered, self.fanout, self.invalid, self.metrics, wall)
+        self.gateway = BridgeGateway(
+            rules, self.sessions, self.admission, self.pace, self.rooms, self.uplink, self.metrics, wall
+        )
+        self._numbers = count(1)
+
+    def _wall(self) -> float:
+        return self.clock.wall
+
+    def token(self, user: str = "ann", *, lifetime: float = 3600, **claims: object) -> str:
+        """A token; its user may sit at tables 1 and 2 unless `claims` says otherwise."""
+        given = {"sub": user, "tables": ["1", "2"], **claims}
+        return sign(self.rules.config.auth.jwt, given, now=self.clock.wall, lifetime=lifetime)
+
+    async def try_connect(
+        self, namespace: str, auth: object = None, *, connection: str = "", bearer: str | None = None
+    ) -> RecordingClient | ConnectRefused:
+        """Connect as the edge does it."""
+        number = next(self._numbers)
+        client = RecordingClient(
+            self.gateway, namespace, connection or f"connection-{number}", f"sid-{number}"
+        )
+        headers = {} if bearer is None else {"authorization": bearer}
+        request = ConnectRequest(auth=auth, headers=headers, query={}, remote="192.0.2.1")
+        refused = await self.gateway.connect(client, request)
+        if refused is not None:
+            return refused
+        self.gateway.connected(client)
+        await settle()
+        return client
+
+    async def connect(
+        self, user: str = "ann", namespace: str = "/hall", *, connection: str = "", **claims: object
+    ) -> RecordingClient:
+        """A client that is signed in by its handshake."""
+        client = await self.try_connect(
+            namespace, {"token": self.token(user, **claims)}, connection=connection
+        )
+        assert isinstance(client, RecordingClient), client
+        return client
+
+    async def connect_unsigned(self, namespace: str = "/hall", *, connection: str = "") -> RecordingClient:
+        """A client that has shown no token yet."""
+        client = await self.try_connect(namespace, connection=connection)
+        assert isinstance(client, RecordingClient), client
+        return client
+
+    async def seat(self, user: str = "ann", table: str = "1") -> RecordingClient:
+        """A client in the hall that sits at a table, with nothing in its log."""
+        client = await self.connect(user)
+        client.send("sit", {"table": table})
+        await settle()
+        client.log.clear()
+        return client
+
+    def count(self, name: str, **labels: str) -> float:
+        """The value of a metric."""
+        return self.metrics.registry.get_sample_value(name, labels) or 0.0
+
+    def left_over(self) -> dict[str, int]:
+        """What is still held for clients; all of it must be gone after everybody has left."""
+        held = {
+            "sessions": len(self.sessions),
+            "lanes": len(self.sessions._lanes),
+            "connections": len(self.sessions._connections),
+            "members": self.memberships.member_count,
+            "rooms": self.memberships.room_count,
+            "places": len(self.rooms._places),
+            "present": self.rooms._presence.room_count,
+            "grace": len(self.rooms._grace),
+            "workers": len(self.uplink._workers),
+        }
+        return {name: number for name, number in held.items() if number}
