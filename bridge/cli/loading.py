@@ -107,17 +107,19 @@ def explain_bad_url(url: str) -> str | None:
     """Why this is no AMQP address, without showing its password; None when it is one."""
     shown = re.sub(r"(?<=://).*@", "***@", url)
     form = "write amqp://user:password@host:5672/vhost"
+    if "#" in url or "?" in url.rpartition("@")[0]:
+        return f'"{shown}" holds a raw # or ? (in a password, write %23 for # and %3F for ?)'
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        return f'"{shown}" has no valid port ({form}; in a password, write %2F for / and %23 for #)'
+        # What stands where the port should be may be a password.
+        shown = shown if "@" in url else f"{url.partition('://')[0]}://..."
+        return f'"{shown}" has no valid port ({form}; in a password, write %2F for /)'
     if parts.scheme not in {"amqp", "amqps"} or not url.startswith(f"{parts.scheme}://"):
         return f'"{shown}" is no address of a broker ({form})'
     if not parts.hostname or port == 0:
         return f'"{shown}" names no host ({form})'
-    if "#" in url or "?" in url.partition("@")[0]:
-        return f'"{shown}" holds a raw # or ? (in a password, write %23 for # and %3F for ?)'
     return None
 
 

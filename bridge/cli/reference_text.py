@@ -40,7 +40,7 @@ VALUES: Final = """\
 | size | `500B`, `64kB`, `1MB`, `2GB` | 1MB is 1,000,000 bytes |
 | rate | `10/s`, `100/min`, `1000/h` | exact: it holds in every such window of time |
 
-Where a list of rates or texts is wanted, a single one may stand without brackets: `limit: 10/s`.
+Where a list is wanted, a single element may stand without brackets: `limit: 10/s`.
 
 ### Variables
 

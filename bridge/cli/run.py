@@ -22,7 +22,7 @@ def run(*, config: ConfigPath = DEFAULT_CONFIG, schemas: SchemasPath = None) -> 
     """
     project = load_project(config, schemas, os.environ)
     settings = project.loaded.config
-    configure_logs(settings.log, sys.stderr)
+    configure_logs(sys.stderr, style=settings.log.format, level=settings.log.level)
     try:
         return _ENDINGS[run_instance(project.rules)]
     except OSError as error:

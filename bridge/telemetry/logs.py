@@ -9,11 +9,9 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, MutableMapping
-from typing import Final, TextIO
+from typing import Final, Literal, TextIO
 
 import structlog
-
-from bridge.config.model import Log
 
 _Record = MutableMapping[str, object]
 _Processor = Callable[[object, str, _Record], _Record | str]
@@ -28,13 +26,13 @@ _COLOURS: Final = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m"
 _FOREIGN_PER_MINUTE: Final = 20
 
 
-def configure_logs(log: Log, stream: TextIO) -> None:
+def configure_logs(stream: TextIO, *, style: Literal["console", "json"], level: str) -> None:
     """Send all records, those of libraries included, to the stream; called once, before anything starts.
 
+    `level` is the lowest that is written: `debug`, `info`, `warning` or `error`.
     Libraries are heard from `warning` on, and not more than 20 records a minute of each.
     """
-    renderer: _Processor = _render_json if log.format == "json" else _ConsoleRenderer(colours=stream.isatty())
-    level = logging.getLevelNamesMapping()[log.level.upper()]
+    renderer: _Processor = _render_json if style == "json" else _ConsoleRenderer(colours=stream.isatty())
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -43,7 +41,7 @@ def configure_logs(log: Log, stream: TextIO) -> None:
             _bound_values,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(file=_Unbreakable(stream)),  # type: ignore[arg-type]
         cache_logger_on_first_use=False,
     )

@@ -33,7 +33,7 @@ def _restored() -> Iterator[None]:
 
 def _configured(log: Log, stream: io.StringIO | None = None) -> io.StringIO:
     stream = stream or io.StringIO()
-    configure_logs(log, stream)
+    configure_logs(stream, style=log.format, level=log.level)
     return stream
 
 
