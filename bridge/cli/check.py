@@ -31,9 +31,8 @@ def check(*, config: ConfigPath = DEFAULT_CONFIG, schemas: SchemasPath = None) -
 def print_rules(terminal: Terminal, rules: Rules) -> None:
     """Print the events in the order of the files, then the commands."""
     for table in (make_event_table(rules), make_command_table(rules)):
-        lines = table.lines(terminal.width)
-        for number, line in enumerate(lines):
-            terminal.print(terminal.bold(line) if number == 0 else line)
+        for line in table.lines(terminal.width):
+            terminal.print(terminal.bold(line) if line.split() == [*table.header] else line)
         terminal.print()
 
 

@@ -16,7 +16,7 @@ class Table:
     """A header and rows of text; `lines` fits them into a width."""
 
     def __init__(self, header: Row, rows: Sequence[Row]) -> None:
-        self._header = tuple(header)
+        self.header = tuple(header)
         self._rows = [tuple(row) for row in rows]
 
     def lines(self, width: int | None) -> list[str]:
@@ -24,26 +24,26 @@ class Table:
 
         In blocks the header is repeated beside each value, and an empty line parts the rows.
         """
-        widths = [max(len(row[column]) for row in (self._header, *self._rows)) for column in self._columns]
+        widths = [max(len(row[column]) for row in (self.header, *self._rows)) for column in self._columns]
         if width is not None:
             fitted = _fit(widths, width)
             if fitted is None:
                 return self._blocks(width)
             widths = fitted
-        return [line for row in (self._header, *self._rows) for line in _lay_out(row, widths)]
+        return [line for row in (self.header, *self._rows) for line in _lay_out(row, widths)]
 
     @property
     def _columns(self) -> range:
-        return range(len(self._header))
+        return range(len(self.header))
 
     def _blocks(self, width: int) -> list[str]:
-        label = max(map(len, self._header))
+        label = max(map(len, self.header))
         value = max(width - label - _GAP, 8)
         lines: list[str] = []
         for row in self._rows:
             if lines:
                 lines.append("")
-            for name, cell in zip(self._header, row, strict=True):
+            for name, cell in zip(self.header, row, strict=True):
                 lines += _lay_out((name, cell), [label, value])
         return lines
 
