@@ -96,7 +96,9 @@ class SocketServer:
         transport = query.get("transport")
         if transport not in ("polling", "websocket"):
             return self._refuse(400, _TRANSPORT_UNKNOWN, "bad_request")
-        if "j" in query or (transport == "websocket") != ("Upgrade" in request.headers):
+        upgrades = request.headers.get("Upgrade", "").lower() == "websocket"
+        # `j` asks for JSONP, which carries no Origin.
+        if "j" in query or upgrades != (transport == "websocket"):
             return self._refuse(400, _BAD_REQUEST, "bad_request")
         sid = query.get("sid")
         if sid is None:
