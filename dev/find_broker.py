@@ -41,10 +41,10 @@ def broker(folder: Path, environ: Mapping[str, str], say: Callable[[str], None])
             raise NoBrokerError(f"AMQP_URL is set, but no broker can be used there: {fault}")
         say("broker: the one of AMQP_URL")
         yield url
-    elif _sign_in(_LOCAL) is None:
+    elif _answers_here() or (_install() and _answers_here()):  # Debian may start what it installs
         say("broker: the one on localhost:5672")
         yield _LOCAL
-    elif find_scripts() is not None or _install():
+    elif find_scripts() is not None:
         say(f"broker: starting a private RabbitMQ in {folder}")
         private = PrivateBroker(folder)
         try:
@@ -60,6 +60,10 @@ def broker(folder: Path, environ: Mapping[str, str], say: Callable[[str], None])
             yield url
     else:
         raise NoBrokerError(_NONE)
+
+
+def _answers_here() -> bool:
+    return _sign_in(_LOCAL) is None
 
 
 def _sign_in(url: str) -> str | None:
@@ -85,12 +89,12 @@ def _await_sign_in(url: str) -> None:
 
 
 def _install() -> bool:
-    """Install rabbitmq-server where that is allowed: as root, on Debian."""
-    if os.geteuid() != 0 or shutil.which("apt-get") is None:
+    """Install rabbitmq-server where it is missing and may be installed: as root, on Debian."""
+    if find_scripts() is not None or os.geteuid() != 0 or shutil.which("apt-get") is None:
         return False
     installer = Path(__file__).with_name("apt-install")
     done = subprocess.run([installer, "rabbitmq-server"], check=False)  # noqa: S603  our own script
-    return done.returncode == 0 and find_scripts() is not None
+    return done.returncode == 0
 
 
 def _docker(*args: str) -> str:
