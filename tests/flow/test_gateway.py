@@ -121,7 +121,7 @@ async def test_a_malformed_sign_in_is_a_validation_fault(club: Club, args: tuple
 
 
 async def test_a_renewal_keeps_the_session_and_leaves_forbidden_rooms(club: Club) -> None:
-    """Rooms that the new claims still permit, and those of on_connect, stay; the others learn of the leave."""
+    """Rooms that the new claims permit, and those of on_connect, stay; the others learn of the leave."""
     client = await club.connect("ann", floor="ground")
     other = await club.seat("bob", "2")
     for table in ("1", "2"):
@@ -289,8 +289,8 @@ async def test_a_ban_ends_all_stays_while_commands_wait(club: Club) -> None:
 
 async def test_nobody_is_banned_for_what_another_nameless_client_does(club: Club) -> None:
     """Clients without a token have no user that could be shut out."""
-    fast = await club.connect_unsigned("/garden")
-    other = await club.connect_unsigned("/garden")
+    fast = await club.connect_unsigned("/garden/1")
+    other = await club.connect_unsigned("/garden/1")
     for number in range(4):
         fast.send("rest", ack=number)
     assert not fast.is_gone

@@ -72,7 +72,8 @@ ROUTES = """
           sit: &sit
             schema: Table
             join: "table:{body.table}"
-            emit: {seated: {table: "{body.table}", users: "{room.users}", last: "{room.last.said.text:-null}"}}
+            emit:
+              seated: {table: "{body.table}", users: "{room.users}", last: "{room.last.said.text:-null}"}
           stand: &stand {schema: Table, leave: "table:{body.table}"}
           hide: {schema: Table, join: "quiet:{body.table}"}
           say: {schema: Table, publish: "table.{body.table}.say", set: {by: "{user.sub}"}}
@@ -88,9 +89,9 @@ ROUTES = """
       /bar:
         limits: {rate: [2/s, 5/min], ban: {after: 3, within: 60s, duration: 300s}}
         commands: {sip: {}}
-      /garden:
+      /garden/{bench}:
         auth: {required: false}
-        limits: {rate: [1/s], ban: {after: 1}}
+        limits: {rate: [1/s], ban: {after: 2}}
         commands: {rest: {}}
       /desk:
         auth: {required: true}
