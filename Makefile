@@ -19,7 +19,7 @@ help: ## Show this list
 
 setup: $(VENV)/.runtime ## Install the daemon into .venv; then: .venv/bin/bridged run -c config/bridge.yaml
 
-run: setup ## Start a broker if there is none, the daemon and an example service; Ctrl-C stops all of it
+run: $(VENV)/.examples ## Start a broker if there is none, the daemon and the example services; Ctrl-C stops all of it
 	@$(BIN)/python -m dev.run
 
 test: lint tests/node_modules/.installed ## Install what the tests need, check the code and run all tests
@@ -37,11 +37,12 @@ lint: $(VENV)/.dev ## Check style, types, the direction of imports and the gener
 docs: setup ## Write docs/configuration.md anew from the docstrings of bridge/config/model.py
 	@$(BIN)/bridged docs
 
-lock: ## Choose the newest versions anew and write requirements.txt and requirements-dev.txt
+lock: ## Choose the newest versions anew and write requirements.txt, -examples.txt and -dev.txt
 	@$(PYTHON) -m venv .run/lock
 	@.run/lock/bin/python -m pip --quiet --disable-pip-version-check install uv
 	@$(LOCK) --output-file requirements.txt
-	@$(LOCK) --constraint requirements.txt --extra test --output-file requirements-dev.txt
+	@$(LOCK) --constraint requirements.txt --extra examples --output-file requirements-examples.txt
+	@$(LOCK) --constraint requirements-examples.txt --extra examples --extra test --output-file requirements-dev.txt
 
 # Stamps: what is older than its lock file is installed again.
 
@@ -53,6 +54,10 @@ $(VENV)/.runtime: requirements.txt pyproject.toml
 	@echo "Installing into $(VENV) ..."
 	@$(PIP) install --require-hashes -r requirements.txt
 	@$(PIP) install --no-index --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.examples: $(VENV)/.runtime requirements-examples.txt
+	@$(PIP) install --require-hashes -r requirements-examples.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt

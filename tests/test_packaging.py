@@ -15,7 +15,7 @@ from bridge.errors import Code
 from bridge.telemetry.metrics import Metrics
 
 _ROOT = Path(__file__).parent.parent
-_LOCKS = ("requirements.txt", "requirements-dev.txt")
+_LOCKS = ("requirements.txt", "requirements-examples.txt", "requirements-dev.txt")
 
 
 def _pins(file: str) -> dict[str, str]:
@@ -41,25 +41,26 @@ def test_everything_is_hashed(file: str) -> None:
 
 
 def test_locks_satisfy_the_project() -> None:
-    """Both lock files hold what pyproject.toml asks for, in the same versions."""
+    """The lock files hold what pyproject.toml asks for, in the same versions."""
     project = tomllib.loads((_ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    runtime, everything = _pins("requirements.txt"), _pins("requirements-dev.txt")
+    runtime, examples, everything = (_pins(file) for file in _LOCKS)
     asked = project["project"]["dependencies"] + project["dependency-groups"]["build"]
     for text in asked:
         wanted = Requirement(text)
         assert wanted.specifier.contains(runtime[canonicalize_name(wanted.name)]), text
-    for text in project["project"]["optional-dependencies"]["test"]:
-        wanted = Requirement(text)
-        assert wanted.specifier.contains(everything[canonicalize_name(wanted.name)]), text
-    assert runtime.items() <= everything.items()
+    for extra, pins in (("examples", examples), ("test", everything)):
+        for text in project["project"]["optional-dependencies"][extra]:
+            wanted = Requirement(text)
+            assert wanted.specifier.contains(pins[canonicalize_name(wanted.name)]), text
+    assert runtime.items() <= examples.items() <= everything.items()
 
 
-def test_javascript_client_is_pinned() -> None:
-    """The official client is locked to one version, with its hash."""
+def test_javascript_packages_are_pinned() -> None:
+    """The official client, and whatever else a page needs, is locked to one version, with its hash."""
     lock = json.loads((_ROOT / "tests/package-lock.json").read_text(encoding="utf-8"))
     wanted = json.loads((_ROOT / "tests/package.json").read_text(encoding="utf-8"))["dependencies"]
-    client = lock["packages"]["node_modules/socket.io-client"]
-    assert wanted == {"socket.io-client": client["version"]}
+    assert "socket.io-client" in wanted
+    assert wanted == {name: lock["packages"][f"node_modules/{name}"]["version"] for name in wanted}
     assert all("integrity" in package for name, package in lock["packages"].items() if name)
 
 
