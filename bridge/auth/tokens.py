@@ -23,7 +23,7 @@ _ID: Final = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,128}")
 _LATEST: Final = 253_402_300_799.0
 """The end of the year 9999: a later expiry is cut to it, since timers overflow."""
 _SECRET_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
-"""Shortest secrets (RFC 7518, section 3.2: at least the size of the hash)."""
+"""Shortest good secrets (RFC 7518, section 3.2: at least the size of the hash)."""
 
 
 class FaultReason(StrEnum):
@@ -160,6 +160,12 @@ def sign(jwt: Jwt, claims: Mapping[str, object], *, now: float, lifetime: float)
     return pyjwt.encode(payload, jwt.secret, algorithm=algorithm)
 
 
+def is_weak(jwt: Jwt) -> bool:
+    """Whether the shared secret is so short that it could be guessed from one token (RFC 7518, section 3.2)."""
+    shortest = max((_SECRET_BYTES.get(name, 0) for name in jwt.algorithms), default=0)
+    return bool(jwt.secret) and len(jwt.secret.encode()) < shortest
+
+
 def _prepare_key(jwt: Jwt, jws: pyjwt.PyJWS) -> object:
     """The key object of the configured family, or None when no key is configured."""
     if not jwt.algorithms:
@@ -174,13 +180,6 @@ def _prepare_key(jwt: Jwt, jws: pyjwt.PyJWS) -> object:
         raise ValueError("auth.jwt.algorithms: HS and public keys cannot be mixed; name one family")
     if not jwt.secret:
         return None
-    shortest = max(_SECRET_BYTES[name] for name in jwt.algorithms)
-    length = len(jwt.secret.encode())
-    if length < shortest:
-        raise ValueError(
-            f"auth.jwt.secret has {length} bytes; {', '.join(jwt.algorithms)} needs at least {shortest} "
-            "(make one: openssl rand -hex 32)"
-        )
     return jws.get_algorithm_by_name(jwt.algorithms[0]).prepare_key(jwt.secret)
 
 

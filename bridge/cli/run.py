@@ -5,12 +5,17 @@ import os
 import sys
 from typing import Final
 
+import structlog
+
+from bridge.auth.tokens import is_weak
 from bridge.cli.exits import CliError, Exit
 from bridge.cli.loading import DEFAULT_CONFIG, ConfigPath, SchemasPath, load_project
 from bridge.config.model import Http
 from bridge.lifecycle import Ending
 from bridge.lifecycle import run as run_instance
 from bridge.telemetry.logs import configure_logs
+
+log = structlog.get_logger()
 
 _ENDINGS: Final = {Ending.STOPPED: Exit.OK, Ending.FORCED: Exit.FORCED, Ending.FAILED: Exit.INTERNAL}
 
@@ -23,6 +28,8 @@ def run(*, config: ConfigPath = DEFAULT_CONFIG, schemas: SchemasPath = None) -> 
     project = load_project(config, schemas, os.environ)
     settings = project.loaded.config
     configure_logs(sys.stderr, style=settings.log.format, level=settings.log.level)
+    if is_weak(settings.auth.jwt):
+        log.warning("auth.weak_secret", remedy="set JWT_SECRET to at least 32 bytes: openssl rand -hex 32")
     try:
         return _ENDINGS[run_instance(project.rules)]
     except OSError as error:
