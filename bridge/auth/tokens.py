@@ -161,7 +161,7 @@ def sign(jwt: Jwt, claims: Mapping[str, object], *, now: float, lifetime: float)
 
 
 def is_weak(jwt: Jwt) -> bool:
-    """Whether the shared secret is so short that it could be guessed from one token (RFC 7518, section 3.2)."""
+    """Whether the shared secret is short enough to be guessed from one token (RFC 7518, section 3.2)."""
     shortest = max((_SECRET_BYTES.get(name, 0) for name in jwt.algorithms), default=0)
     return bool(jwt.secret) and len(jwt.secret.encode()) < shortest
 
