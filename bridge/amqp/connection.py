@@ -156,14 +156,15 @@ class BrokerConnection:
         write(event, connection=self._name, reason=text, exc_info=surprise)
 
     async def _serve_once(self, serve: Callable[[Link], Awaitable[None]]) -> None:
-        link = await self._connect()
+        link = await self.connect()
         self.generation += 1
         try:
             await serve(link)
         finally:
             await asyncio.shield(link.close())
 
-    async def _connect(self) -> Link:
+    async def connect(self) -> Link:
+        """Make one connection, which the caller closes: `run` makes those that are kept up."""
         transport = _WatchedTransport()
         heartbeat = max(1, round(self._config.heartbeat))
         try:

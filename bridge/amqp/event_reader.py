@@ -96,7 +96,7 @@ class StreamReader:
     async def _find_end(self, link: Link) -> int:
         """The offset of a marker that is published now: the log reaches at least that far."""
         probe = await self._open(link, "next")
-        marker = await _publish_marker(link, self._instance_id)
+        marker = await _publish_marker(self.connection, self._instance_id)
         while True:
             messages = await probe.take(self._config.prefetch)
             for message in messages:
@@ -207,7 +207,7 @@ class QueueReader:
             await declare_queue(link, self._config, self._topology, name)
             subscription = await Subscription.open(link, name, prefetch=self._config.prefetch)
             if self._on_caught_up is not None:
-                self._marker = await _publish_marker(link, self._instance_id)
+                self._marker = await _publish_marker(self.connection, self._instance_id)
         if self.connection.generation > 1:
             self._restarts.labels("resumed").inc()
         self.connection.mark_up()
@@ -245,18 +245,25 @@ async def _handle_events(deliveries: list[Delivery], handle: HandleBatch) -> Non
         raise HandlerFailedError(f"handling events failed: {type(error).__name__}") from error
 
 
-async def _publish_marker(link: Link, instance_id: str) -> str:
-    """Put a marker into the log, confirmed; returns its message id."""
+async def _publish_marker(connection: BrokerConnection, instance_id: str) -> str:
+    """Put a marker into the log, confirmed; returns its message id.
+
+    It goes over a connection of its own: from one that publishes during a memory alarm the broker reads
+    nothing more, acknowledgements included. (A reader that connects during an alarm waits for its end.)
+    """
     marker = f"{instance_id}:{uuid4().hex}"
-    channel = await link.channel(confirms=True)
-    await channel.basic_publish(
-        b"{}",
-        exchange=LOG_EXCHANGE,
-        routing_key=MARKER_KEY,
-        properties=Basic.Properties(
-            delivery_mode=2, message_id=marker, app_id="bridged", content_type="application/json"
-        ),
-        mandatory=True,
-    )
-    await channel.close()
+    link = await connection.connect()
+    try:
+        channel = await link.channel(confirms=True)
+        await channel.basic_publish(
+            b"{}",
+            exchange=LOG_EXCHANGE,
+            routing_key=MARKER_KEY,
+            properties=Basic.Properties(
+                delivery_mode=2, message_id=marker, app_id="bridged", content_type="application/json"
+            ),
+            mandatory=True,
+        )
+    finally:
+        await link.close()
     return marker

@@ -12,6 +12,7 @@ from bridge.model import PublishMessage, PublishOutcome
 from bridge.telemetry.metrics import Metrics
 from dev.broker import PrivateBroker
 from tests.support.amqp import EXCHANGE, TOPOLOGY, make_config, running, until, without_debug
+from tests.support.broker import memory_alarm
 from tests.support.proxy import Proxy
 
 
@@ -150,11 +151,8 @@ async def test_memory_alarm_fails_within_the_time_limit(
     publisher = make_publisher(amqp_url)
     async with running(publisher.run()):
         await until(lambda: publisher.connection.up_since)
-        await asyncio.to_thread(broker.rabbitmqctl, "set_vm_memory_high_watermark", "0")
-        try:
+        with memory_alarm(broker):
             outcomes = [await publisher.publish(make_message()) for _ in range(2)]
-        finally:
-            await asyncio.to_thread(broker.rabbitmqctl, "set_vm_memory_high_watermark", "absolute", "1GB")
         assert outcomes[0] in (PublishOutcome.UNKNOWN_OUTCOME, PublishOutcome.BROKER_UNAVAILABLE)
         assert outcomes[1] is PublishOutcome.BROKER_UNAVAILABLE
         async with asyncio.timeout(5):

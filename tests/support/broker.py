@@ -1,6 +1,8 @@
 """The tests' RabbitMQ: one private node per test run, one virtual host per test."""
 
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -25,3 +27,16 @@ def make_vhosts(broker: PrivateBroker) -> Iterator[str]:
         broker.add_vhost(*names)
         for name in names:
             yield f"{broker.url}/{name}"
+
+
+@contextmanager
+def memory_alarm(broker: PrivateBroker) -> Iterator[None]:
+    """The broker's memory alarm is in force: it takes no messages. Blocks for about a second."""
+    broker.rabbitmqctl("set_vm_memory_high_watermark", "0")
+    try:
+        deadline = time.monotonic() + 20
+        while "memory" not in broker.rabbitmqctl("eval", "rabbit_alarm:get_alarms()."):
+            assert time.monotonic() < deadline, "the memory alarm did not come"
+        yield
+    finally:
+        broker.rabbitmqctl("set_vm_memory_high_watermark", "absolute", "1GB")
