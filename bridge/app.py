@@ -90,7 +90,11 @@ class App:
         self._sockets.attach(application)
         application.add_routes(make_routes(self, self.metrics if self.config.http.metrics else None))
         self._runner = web.AppRunner(
-            application, access_log=None, keepalive_timeout=KEEPALIVE, shutdown_timeout=1.0
+            application,
+            access_log=None,  # it would show tokens of the query and connection ids
+            keepalive_timeout=KEEPALIVE,
+            handler_cancellation=True,  # else a poll whose client went away would be noticed by its ping alone
+            shutdown_timeout=1.0,
         )
         await self._runner.setup()
         site = web.TCPSite(self._runner, self.config.http.host, self.config.http.port, backlog=BACKLOG)
