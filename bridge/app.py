@@ -93,7 +93,7 @@ class App:
             application,
             access_log=None,  # it would show tokens of the query and connection ids
             keepalive_timeout=KEEPALIVE,
-            handler_cancellation=True,  # else a poll whose client went away would be noticed by its ping alone
+            handler_cancellation=True,  # else only a ping notices that a poll was given up
             shutdown_timeout=1.0,
         )
         await self._runner.setup()
