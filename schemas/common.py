@@ -2,9 +2,10 @@
 
 An *event* comes from a service: fields that are not named here are dropped on the way to a browser.
 A *command* comes from a browser: a field that is not named here is refused.
+An *open* event or command keeps fields that are not named: their meaning is its users' own.
 """
 
-from typing import Annotated, TypeVar
+from typing import Annotated, ClassVar, TypeVar
 
 from msgspec import Meta, Struct, UnsetType
 
@@ -67,3 +68,15 @@ class Event(Struct, frozen=True):
 
 class Command(Struct, frozen=True, forbid_unknown_fields=True):
     """What a browser sends: required fields first, then the optional ones."""
+
+
+class OpenEvent(Event, frozen=True):
+    """The body of a service's event whose further fields go on as they came."""
+
+    keep_unknown_fields: ClassVar[bool] = True
+
+
+class OpenCommand(Struct, frozen=True):
+    """What a browser sends, whose further fields go on as they came."""
+
+    keep_unknown_fields: ClassVar[bool] = True

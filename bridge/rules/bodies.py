@@ -45,22 +45,22 @@ def decode_payload(rule: CommandRule, args: tuple[Argument, ...]) -> Body | Refu
         raw = _EMPTY
     schema = rule.body or _NOTHING
     value = schema.decode(raw)
-    if not isinstance(value, BodyFault):
-        return Body(value if rule.body else None)
-    return _decode_without_dropped(rule, schema, raw, value)
+    if isinstance(value, BodyFault):
+        return _decode_without_dropped(rule, schema, raw) or _to_refuse(value)
+    if schema.open:  # it takes any field, also those that are not for the service
+        return _decode_without_dropped(rule, schema, raw) or Body(value)
+    return Body(value if rule.body else None)
 
 
-def _decode_without_dropped(rule: CommandRule, schema: Schema, raw: Raw, fault: BodyFault) -> Body | Refuse:
-    """Try again without the fields that may be sent to no effect; they are what few clients send."""
-    if fault.reason == "not_json":
-        return _to_refuse(fault)
+def _decode_without_dropped(rule: CommandRule, schema: Schema, raw: Raw) -> Body | Refuse | None:
+    """Decode without the fields that may be sent to no effect; None when there are none of them."""
     try:
         fields = _OBJECT.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _to_refuse(fault)
+        return None
     kept = {name: value for name, value in fields.items() if name not in rule.dropped}
     if len(kept) == len(fields):
-        return _to_refuse(fault)
+        return None
     value = schema.decode(msgspec.json.encode(kept))
     if isinstance(value, BodyFault):
         return _to_refuse(value)

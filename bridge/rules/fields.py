@@ -9,6 +9,7 @@ from msgspec import Struct, inspect
 from msgspec.structs import fields
 
 from bridge.rules.placeholders import Step
+from bridge.rules.schemas import OPEN
 from bridge.rules.scope import MISSING
 
 Getter = Callable[[object], object]
@@ -72,6 +73,8 @@ def _attribute_path(body: object, path: tuple[str, ...]) -> list[str] | None:
     for name in path:
         structs = [info for info in types if not isinstance(info, inspect.NoneType)]
         if len(structs) != 1 or not isinstance(structs[0], inspect.StructType):
+            return None
+        if getattr(structs[0].cls, OPEN, False):  # decoded to a mapping
             return None
         field = next((field for field in structs[0].fields if field.encode_name == name), None)
         if field is None:

@@ -20,6 +20,11 @@ _PACKAGES: Final = itertools.count(1)
 
 _MAX_MESSAGE: Final = 200
 
+_OBJECT: Final = msgspec.json.Decoder(dict[str, object])
+
+OPEN: Final = "keep_unknown_fields"
+"""The attribute by which a Struct says that fields which it does not name are kept."""
+
 
 class BodyFault(Struct, frozen=True, kw_only=True):
     """Why a body could not be decoded."""
@@ -35,7 +40,7 @@ class BodyFault(Struct, frozen=True, kw_only=True):
 class Schema:
     """One Struct with its decoder, compiled once."""
 
-    __slots__ = ("_decoder", "_descriptions", "fields", "name", "required", "type")
+    __slots__ = ("_decoder", "_descriptions", "binary", "fields", "name", "open", "required", "type")
 
     def __init__(self, name: str, type_: type[Struct]) -> None:
         """Raises TypeError or NameError when msgspec cannot decode into this Struct."""
@@ -47,17 +52,29 @@ class Schema:
         self.fields = frozenset(field.encode_name for field in fields)
         """Names of its fields, as they stand in JSON."""
         self.required = frozenset(field.encode_name for field in fields if field.required)
+        self.binary = _find_binary(type_)
+        """Names of the fields that take bytes."""
+        self.open: bool = getattr(type_, OPEN, False)
+        """Fields that the Struct does not name are kept: a body is a mapping then, of all that was sent."""
 
     def decode(self, body: bytes | memoryview | msgspec.Raw) -> object | BodyFault:
-        """Decode a JSON body into the Struct."""
+        """Decode a JSON body into the Struct; an open one is checked by it, and decoded to a mapping."""
         try:
-            return self._decoder.decode(body)
+            value = self._decoder.decode(body)
+            return _OBJECT.decode(body) if self.open else value
         except msgspec.ValidationError as error:
             return self._to_fault(str(error))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return BodyFault(reason="not_json", message=_describe_decode_error(error), path="$")
         except RecursionError:
             return BodyFault(reason="not_json", message="JSON is nested too deeply", path="$")
+
+    def convert(self, values: Mapping[str, object]) -> object | BodyFault:
+        """Make the Struct of JSON values by field, and bytes for those of `binary`, which take no text."""
+        try:
+            return msgspec.convert(values, self.type, builtin_types=(bytes,))
+        except msgspec.ValidationError as error:
+            return self._to_fault(str(error))
 
     def _to_fault(self, text: str) -> BodyFault:
         message, _, path = text.partition(" - at `")
@@ -181,3 +198,15 @@ def _children(node: object) -> list[object]:
             value = getattr(node, name)
             children.extend(value if isinstance(value, tuple) else [value])
     return children
+
+
+def _find_binary(type_: type[Struct]) -> frozenset[str]:
+    info = msgspec.inspect.type_info(type_)
+    assert isinstance(info, msgspec.inspect.StructType)  # noqa: S101  it is one
+    names = set()
+    for field in info.fields:
+        inner = field.type.type if isinstance(field.type, msgspec.inspect.Metadata) else field.type
+        parts = inner.types if isinstance(inner, msgspec.inspect.UnionType) else (inner,)
+        if any(isinstance(part, msgspec.inspect.BytesType) for part in parts):
+            names.add(field.encode_name)
+    return frozenset(names)

@@ -168,3 +168,25 @@ def test_a_recursive_struct_is_walked_once(tmp_path: Path) -> None:
     )
 
     assert not isinstance(schema.decode(b'{"replies": [{"replies": []}]}'), BodyFault)
+
+
+OPEN_BODY = """
+    from typing import ClassVar
+    from msgspec import Struct
+    class Body(Struct):
+        keep_unknown_fields: ClassVar[bool] = True
+        id: str
+        items: int = 0
+"""
+
+
+def test_an_open_body_keeps_what_it_does_not_name(tmp_path: Path) -> None:
+    """It is checked by its Struct, and decoded to a mapping of all that was sent."""
+    schema = load_one(tmp_path, OPEN_BODY)
+
+    assert schema.open
+    assert schema.decode(b'{"id": "a", "x": {"y": [1, null]}}') == {"id": "a", "x": {"y": [1, None]}}
+    for body in (b'{"x": 1}', b'{"id": 5}', b'{"id": "a", "items": "b"}', b"[]", b'"text"', b"null"):
+        fault = schema.decode(body)
+        assert isinstance(fault, BodyFault)
+        assert fault.reason == "schema"
