@@ -22,6 +22,7 @@ from bridge.flow.downlink import Downlink
 from bridge.flow.gateway import BridgeGateway
 from bridge.flow.pace import Pace
 from bridge.flow.ports import Client
+from bridge.flow.reconnects import Reconnects
 from bridge.flow.rooms import Rooms
 from bridge.flow.session import Sessions
 from bridge.flow.uplink import Uplink
@@ -31,7 +32,10 @@ from bridge.sockets.server import SocketServer
 from bridge.state.memberships import Memberships
 from bridge.state.remembered import Remembered
 from bridge.telemetry.metrics import Metrics
+from bridge.web.client_page import make_page_routes
 from bridge.web.probes import Health, make_routes
+from bridge.web.stats import StatsPage
+from bridge.web.tls import make_tls_context
 
 BACKLOG: Final = 4096
 """Connections that the kernel holds while the loop is busy: thousands come back at once after a deploy."""
@@ -64,12 +68,24 @@ class App:
         self._uplink = Uplink(self._rooms, self._publisher, self.metrics, time.time)
         sessions = Sessions()
         pace = Pace(sessions, time.monotonic)
-        admission = Admission(sessions, TokenVerifier(config.auth.jwt), pace, time.time)
+        verifier = TokenVerifier(config.auth.jwt)
+        admission = Admission(sessions, verifier, pace, time.time)
         self._gateway = BridgeGateway(
-            rules, sessions, admission, pace, self._rooms, self._uplink, self.metrics, time.time
+            rules,
+            sessions,
+            admission,
+            pace,
+            self._rooms,
+            self._uplink,
+            Reconnects(time.monotonic),
+            self.metrics,
+            time.time,
         )
         self._sockets = SocketServer(self._gateway, memberships, config.http, config.limits, self.metrics)
         self.metrics.queue_length.labels("inbox").set_function(sessions.waiting_commands)
+        self._stats: StatsPage | None = None
+        if config.http.stats is not None and rules.stats is not None:
+            self._stats = StatsPage(config.http.stats, rules.stats, verifier, memberships, time.time)
         self._runner: web.AppRunner | None = None
         self._reading: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -84,11 +100,20 @@ class App:
         return self.rules.config
 
     async def start(self) -> None:
-        """Listen, then connect to the broker; OSError when the address cannot be had."""
+        """Listen, then connect to the broker.
+
+        Raises OSError when the address cannot be had, ConfigError when the files of `http.tls` are of no use.
+        """
+        http = self.config.http
+        context = make_tls_context(http.tls, "bridge.yaml") if http.tls is not None else None
         self.failed = asyncio.get_running_loop().create_future()
         application = web.Application()
         self._sockets.attach(application)
-        application.add_routes(make_routes(self, self.metrics if self.config.http.metrics else None))
+        application.add_routes(make_routes(self, self.metrics if http.metrics else None))
+        if self._stats is not None:
+            application.add_routes([self._stats.route()])
+        if http.client_page:
+            application.add_routes(make_page_routes("bridge.yaml"))
         self._runner = web.AppRunner(
             application,
             access_log=None,  # it would show tokens of the query and connection ids
@@ -97,7 +122,7 @@ class App:
             shutdown_timeout=1.0,
         )
         await self._runner.setup()
-        site = web.TCPSite(self._runner, self.config.http.host, self.config.http.port, backlog=BACKLOG)
+        site = web.TCPSite(self._runner, http.host, http.port, ssl_context=context, backlog=BACKLOG)
         await site.start()
         self._spawn(self._publisher.run(), "publisher")
         self._spawn(self._invalid.run(), "invalid")

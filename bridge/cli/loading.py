@@ -16,6 +16,7 @@ from bridge.config.model import Config
 from bridge.errors import ConfigError, Fault
 from bridge.rules.compile import Rules, compile_rules
 from bridge.rules.schemas import Schemas, load_schemas
+from bridge.web.tls import make_tls_context
 
 DEFAULT_CONFIG: Final = Path("config/bridge.yaml")
 
@@ -54,6 +55,7 @@ def load_project(config: Path, schemas: Path | None, environ: Mapping[str, str])
     rules: Rules | None = None
     if loaded is not None:
         faults += find_setting_faults(loaded.config, loaded.file)
+        faults += _find_tls_faults(loaded.config, loaded.file)
     if loaded is not None and found is not None:
         try:
             rules = compile_rules(loaded, found)
@@ -101,6 +103,15 @@ def find_setting_faults(config: Config, file: str) -> list[Fault]:
         path, _, rest = str(error).partition(" ")
         faults.append(Fault(file=file, path=path.rstrip(":"), message=rest))
     return faults
+
+
+def _find_tls_faults(config: Config, file: str) -> list[Fault]:
+    if config.http.tls is not None:
+        try:
+            make_tls_context(config.http.tls, file)
+        except ConfigError as error:
+            return error.faults
+    return []
 
 
 def explain_bad_url(url: str) -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from bridge.config.decode import decode_section
 from bridge.config.merge import MergedNamespace, NamespacePart, System, merge_namespaces
@@ -50,7 +50,11 @@ def load_config(path: Path, environ: Mapping[str, str]) -> Loaded:
     if config is None or faults:
         raise ConfigError(faults)
     return Loaded(
-        config=config, file=path.name, folder=path.parent, systems=tuple(systems), namespaces=namespaces
+        config=_resolve_paths(config, path.parent),
+        file=path.name,
+        folder=path.parent,
+        systems=tuple(systems),
+        namespaces=namespaces,
     )
 
 
@@ -67,6 +71,15 @@ def _read_config(path: Path, environ: Mapping[str, str]) -> tuple[Config | None,
     include = value.get("include", Config().include) if isinstance(value, dict) else []
     texts = include if isinstance(include, list) else [include]
     return None, [text for text in texts if isinstance(text, str)], faults
+
+
+def _resolve_paths(config: Config, folder: Path) -> Config:
+    """Read the paths of `http.tls` from the configuration's folder, as `include` is read."""
+    tls = config.http.tls
+    if tls is None:
+        return config
+    found = structs.replace(tls, certificate=str(folder / tls.certificate), key=str(folder / tls.key))
+    return structs.replace(config, http=structs.replace(config.http, tls=found))
 
 
 def _read_section(

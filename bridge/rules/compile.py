@@ -6,14 +6,16 @@ from typing import Final
 from msgspec import Struct
 
 from bridge.config.load import Loaded, MergedNamespace, System
-from bridge.config.model import Config
+from bridge.config.model import Config, Http
 from bridge.errors import ConfigError
+from bridge.rules.access import Access, compile_allow
 from bridge.rules.faults import Place, suggest
 from bridge.rules.key_index import KeyIndex
 from bridge.rules.names import NamespaceIndex, NamespacePattern, parse_namespace_pattern
 from bridge.rules.namespaces import NamespaceRules, compile_namespace
 from bridge.rules.routes import EventRoute, RoutePlace, compile_event
 from bridge.rules.schemas import Schemas
+from bridge.rules.scope import Known
 
 _OWN_EXCHANGES: Final = "bridge."
 _BROKER_EXCHANGES: Final = "amq."
@@ -42,6 +44,8 @@ class Rules(Struct, frozen=True, kw_only=True):
     route_index: Mapping[str, KeyIndex[EventRoute]]
     """By exchange."""
     namespace_index: NamespaceIndex[NamespaceRules]
+    stats: Access | None
+    """Who may see `http.stats`; None where there is no such page."""
 
     def match_namespace(self, name: str) -> tuple[NamespaceRules, Mapping[str, str]] | None:
         """The rules of a concrete namespace and the words in its name; None when it does not exist."""
@@ -66,6 +70,8 @@ def compile_rules(loaded: Loaded, schemas: Schemas) -> Rules:
         routes += _compile_routes(root, merged, pattern, schemas)
     _check_fights(root, routes)
     _check_jwt(root.at("auth", "jwt"), loaded.config, loaded.namespaces)
+    index = NamespaceIndex(namespaces)
+    stats = _compile_stats(root.at("http", "stats"), loaded.config.http, index)
     if root.faults:
         raise ConfigError(list(dict.fromkeys(root.faults)))
     return Rules(
@@ -75,7 +81,8 @@ def compile_rules(loaded: Loaded, schemas: Schemas) -> Rules:
         exchanges=_collect_exchanges(loaded.systems),
         bindings=tuple(dict.fromkeys((route.exchange, route.key.binding) for route in routes)),
         route_index=_index_routes(routes),
-        namespace_index=NamespaceIndex(namespaces),
+        namespace_index=index,
+        stats=stats,
     )
 
 
@@ -152,12 +159,25 @@ def _check_fights(root: Place, routes: list[EventRoute]) -> None:
         groups[route.namespace, route.exchange].append(route)
 
 
+def _compile_stats(place: Place, http: Http, index: NamespaceIndex[NamespaceRules]) -> Access | None:
+    stats = http.stats
+    if stats is None:
+        return None
+    if not stats.path.startswith("/") or not stats.path.isprintable() or set(stats.path) & set("{}?# "):
+        place.at("path").add(f'"{stats.path}" is no path (write /api/v1/websocket/stats)')
+    if index.find(stats.namespace) is None:
+        place.at("namespace").add(f'there is no namespace "{stats.namespace}" (name one of the route files)')
+    return place.at("allow").attempt(compile_allow, stats.allow, Known())
+
+
 def _check_jwt(place: Place, config: Config, namespaces: Iterable[MergedNamespace]) -> None:
     asking = [
         merged.pattern
         for merged in namespaces
         if (merged.owner.namespace.auth or merged.owner.system.routes.auth).required
     ]
+    if config.http.stats is not None:
+        asking.append("http.stats")
     if not asking:
         return
     jwt = config.auth.jwt

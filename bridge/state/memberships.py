@@ -80,6 +80,10 @@ class Memberships(Generic[M]):
         """The rooms of one namespace that a member is in, in the order of joining."""
         return tuple(room for own, room in self._places.get(member, ()) if own == namespace)
 
+    def room_sizes(self, namespace: str) -> dict[str, int]:
+        """The rooms of a namespace that have members, with their number; looks at all rooms."""
+        return {room: len(members) for (own, room), members in self._members.items() if own == namespace}
+
     @property
     def member_count(self) -> int:
         """Members that are in at least one room."""

@@ -58,9 +58,10 @@ class Audit:
     def __init__(self) -> None:
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
-    def opened(self, *, user: str, address: str, namespace: str) -> None:
-        """A client is authenticated and sees the namespace."""
-        self._log.info("connection.opened", user=user, address=address, namespace=namespace)
+    def opened(self, *, user: str, address: str, namespace: str, rapid: bool = False) -> None:
+        """A client is authenticated and sees the namespace; `rapid` when its user connects too often."""
+        more = {"rapid": True} if rapid else {}
+        self._log.info("connection.opened", user=user, address=address, namespace=namespace, **more)
 
     def refused(self, *, user: str | None, address: str, namespace: str, reason: str) -> None:
         """A client was not let in; without a valid token nobody knows its user."""

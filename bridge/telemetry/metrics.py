@@ -46,6 +46,13 @@ class Metrics:
             ["reason"],
             registry=self.registry,
         )
+        self.rapid_reconnects = Counter(
+            "bridged_rapid_reconnects_total",
+            "Connections of users who had already made 5 within the 10 seconds before, by namespace: pages "
+            "that connect in a loop. The audit line of such a connection says rapid, and who it is.",
+            ["namespace"],
+            registry=self.registry,
+        )
         self.closed = Counter(
             "bridged_closed_total",
             "Connections that ended, by reason; slow_client, ping_timeout and protocol_error are "

@@ -11,6 +11,7 @@ from bridge.flow.downlink import Downlink
 from bridge.flow.gateway import BridgeGateway
 from bridge.flow.pace import Pace
 from bridge.flow.ports import Client, ConnectRefused, ConnectRequest
+from bridge.flow.reconnects import Reconnects
 from bridge.flow.rooms import Rooms
 from bridge.flow.session import Sessions
 from bridge.flow.uplink import Uplink
@@ -125,7 +126,15 @@ class Club:
         self.uplink = Uplink(self.rooms, self.publisher, self.metrics, wall)
         self.downlink = Downlink(rules, self.remembered, self.fanout, self.invalid, self.metrics, wall)
         self.gateway = BridgeGateway(
-            rules, self.sessions, self.admission, self.pace, self.rooms, self.uplink, self.metrics, wall
+            rules,
+            self.sessions,
+            self.admission,
+            self.pace,
+            self.rooms,
+            self.uplink,
+            Reconnects(lambda: self.clock.steady),
+            self.metrics,
+            wall,
         )
         self._numbers = count(1)
 
