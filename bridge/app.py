@@ -14,6 +14,7 @@ from aiohttp import web
 from bridge.amqp.event_reader import QueueReader, StreamReader
 from bridge.amqp.invalid import InvalidSink
 from bridge.amqp.publisher import ConfirmingPublisher
+from bridge.amqp.requests import DirectRequester
 from bridge.amqp.topology import Topology
 from bridge.auth.tokens import TokenVerifier
 from bridge.config.model import Config
@@ -32,7 +33,7 @@ from bridge.sockets.server import SocketServer
 from bridge.state.memberships import Memberships
 from bridge.state.remembered import Remembered
 from bridge.telemetry.metrics import Metrics
-from bridge.web.client_page import make_page_routes
+from bridge.web.client_page import find_page_folder, make_page_routes
 from bridge.web.probes import Health, make_routes
 from bridge.web.stats import StatsPage
 from bridge.web.tls import make_tls_context
@@ -55,7 +56,10 @@ class App:
         self.metrics = Metrics()
         self.instance_id = config.instance or f"{socket.gethostname()}-{config.http.port}"
         topology = Topology(exchanges=rules.exchanges, bindings=rules.bindings)
-        self._publisher = ConfirmingPublisher(config.amqp, topology, self.instance_id, self.metrics)
+        requester = DirectRequester(self.metrics)
+        self._publisher = ConfirmingPublisher(
+            config.amqp, topology, self.instance_id, self.metrics, requester=requester
+        )
         source = config.amqp.stream.name if config.amqp.source == "stream" else self._queue_name()
         self._invalid = InvalidSink(self._publisher, config.amqp.invalid.name, source, self.metrics)
         memberships: Memberships[Client] = Memberships()
@@ -65,7 +69,7 @@ class App:
         make_reader = StreamReader if config.amqp.source == "stream" else QueueReader
         self._reader = make_reader(config.amqp, topology, self.instance_id, self.metrics, self._caught_up)
         self._rooms = Rooms(rules, memberships, remembered, fanout, time.time)
-        self._uplink = Uplink(self._rooms, self._publisher, self.metrics, time.time)
+        self._uplink = Uplink(self._rooms, self._publisher, requester, self.metrics, time.time)
         sessions = Sessions()
         pace = Pace(sessions, time.monotonic)
         verifier = TokenVerifier(config.auth.jwt)
@@ -112,8 +116,9 @@ class App:
         application.add_routes(make_routes(self, self.metrics if http.metrics else None))
         if self._stats is not None:
             application.add_routes([self._stats.route()])
-        if http.client_page:
-            application.add_routes(make_page_routes("bridge.yaml"))
+        page = find_page_folder() if http.client_page else None
+        if page is not None:
+            application.add_routes(make_page_routes(page))
         self._runner = web.AppRunner(
             application,
             access_log=None,  # it would show tokens of the query and connection ids

@@ -14,9 +14,11 @@ class Code(StrEnum):
     VALIDATION_FAILED = "VALIDATION_FAILED"
     UNKNOWN_NAMESPACE = "UNKNOWN_NAMESPACE"
     UNKNOWN_COMMAND = "UNKNOWN_COMMAND"
+    UNKNOWN_ROOM = "UNKNOWN_ROOM"
     TOO_LARGE = "TOO_LARGE"
     FORBIDDEN = "FORBIDDEN"
     NOT_AUTHENTICATED = "NOT_AUTHENTICATED"
+    INVALID_TOKEN = "INVALID_TOKEN"  # noqa: S105  a word for clients
     BANNED = "BANNED"
     TOO_MANY_CONNECTIONS = "TOO_MANY_CONNECTIONS"
     RATE_LIMITED = "RATE_LIMITED"
@@ -38,10 +40,12 @@ _KINDS = {
     Code.VALIDATION_FAILED: "validation",
     Code.UNKNOWN_NAMESPACE: "validation",
     Code.UNKNOWN_COMMAND: "validation",
+    Code.UNKNOWN_ROOM: "validation",
     Code.TOO_LARGE: "validation",
     Code.RATE_LIMITED: "validation",
     Code.FORBIDDEN: "authentication",
     Code.NOT_AUTHENTICATED: "authentication",
+    Code.INVALID_TOKEN: "authentication",
     Code.BANNED: "authentication",
     Code.TOO_MANY_CONNECTIONS: "authentication",
 }

@@ -102,6 +102,23 @@ class PublishMessage(Struct, frozen=True, kw_only=True):
     content_type: str = "application/json"
 
 
+class Request(Struct, frozen=True, kw_only=True):
+    """A message that a service answers: mandatory, and gone when nobody took it in time."""
+
+    message: PublishMessage
+    timeout: float
+    """Seconds that the reply may take."""
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    """What a service answered to a request."""
+
+    body: bytes
+    content_type: str | None = None
+    error: str | None = None
+    """The service's own words for why it did not do it (AMQP header `error`)."""
+
+
 class Join(Struct, frozen=True, kw_only=True):
     """The client enters these rooms."""
 
@@ -114,7 +131,7 @@ class Leave(Struct, frozen=True, kw_only=True):
     rooms: tuple[str, ...]
 
 
-Action = PublishMessage | Join | Leave
+Action = PublishMessage | Request | Join | Leave
 
 
 class Refuse(Struct, frozen=True, kw_only=True):
@@ -129,7 +146,7 @@ class Refuse(Struct, frozen=True, kw_only=True):
 
 
 class PublishOutcome(StrEnum):
-    """What became of a published message."""
+    """What became of a published message, or of a request that got no reply."""
 
     CONFIRMED = "confirmed"
     UNROUTABLE = "unroutable"
@@ -137,4 +154,6 @@ class PublishOutcome(StrEnum):
     BROKER_UNAVAILABLE = "broker_unavailable"
     """It was not sent."""
     UNKNOWN_OUTCOME = "unknown_outcome"
-    """It was sent, and no confirm came in time."""
+    """It was sent, and no confirm came in time, or the connection broke before the reply."""
+    TIMEOUT = "timeout"
+    """A request was sent, and no reply came in time."""

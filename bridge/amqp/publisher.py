@@ -2,22 +2,20 @@
 
 import asyncio
 from collections import deque
-from datetime import UTC, datetime
 from typing import Final
 
 import structlog
 from aiormq import Channel
-from aiormq.exceptions import ChannelInvalidStateError, ChannelNotFoundEntity, DeliveryError, PublishError
-from pamqp.commands import Basic
 
+from bridge.amqp.confirms import LONGEST_KEY, send, to_properties
 from bridge.amqp.connection import BrokerConnection, Link
+from bridge.amqp.requests import DirectRequester
 from bridge.amqp.topology import Topology, declare_publishing
 from bridge.config.model import Amqp
 from bridge.model import PublishMessage, PublishOutcome
 from bridge.telemetry.metrics import Metrics
 
 _SETUP_TIMEOUT: Final = 30.0
-_LONGEST_KEY: Final = 255  # bytes; AMQP's short string
 
 log = structlog.get_logger(__name__)
 
@@ -36,13 +34,16 @@ class ConfirmingPublisher:
         instance_id: str,
         metrics: Metrics,
         *,
+        requester: DirectRequester | None = None,
         in_flight: int = 1000,
         in_flight_bytes: int = 16_000_000,
     ) -> None:
+        """`requester` shares the connection, on a channel of its own."""
         self.connection = BrokerConnection(config, "publish", metrics, instance_id)
         """Its `up_since` and `down_since` say how publishing fares."""
         self._config = config
         self._topology = topology
+        self._requester = requester
         self._window = _Window(in_flight, in_flight_bytes)
         metrics.queue_length.labels("publishing").set_function(lambda: self._window.messages)
         self._link: Link | None = None
@@ -59,7 +60,7 @@ class ConfirmingPublisher:
         the broker takes nothing (memory or disk alarm) or the window is full: in each case the message
         was not sent. A key over 255 bytes cannot be sent in AMQP: REJECTED.
         """
-        if len(message.routing_key.encode()) > _LONGEST_KEY:
+        if len(message.routing_key.encode()) > LONGEST_KEY:
             log.error("publish.key_too_long", exchange=message.exchange)
             return PublishOutcome.REJECTED
         size = len(message.body)
@@ -89,44 +90,25 @@ class ConfirmingPublisher:
     async def _send(self, channel: Channel, message: PublishMessage, deadline: float) -> PublishOutcome:
         try:
             async with asyncio.timeout_at(deadline):
-                await channel.basic_publish(
-                    message.body,
-                    exchange=message.exchange,
-                    routing_key=message.routing_key,
-                    properties=_to_properties(message),
-                    mandatory=True,
-                    wait=False,
-                )
-        except PublishError:
-            return PublishOutcome.UNROUTABLE
-        except DeliveryError:
-            return PublishOutcome.REJECTED
-        except ChannelInvalidStateError:
-            return PublishOutcome.BROKER_UNAVAILABLE  # closed before it was sent
-        except ChannelNotFoundEntity as error:
-            # One missing exchange closes the channel for all that were in flight on it.
-            missing = f"no exchange '{message.exchange}' " in str(error)
-            return PublishOutcome.UNROUTABLE if missing else PublishOutcome.UNKNOWN_OUTCOME
-        except asyncio.CancelledError:
-            # aiormq cancels what waits on a connection that breaks: that is not our cancellation.
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                raise
+                return await send(channel, message, to_properties(message, delivery_mode=2))
+        except TimeoutError:
             return PublishOutcome.UNKNOWN_OUTCOME
-        except Exception:
-            # A time limit, or the connection broke: aiormq rejects with OSError, AMQPError or bare Exception.
-            return PublishOutcome.UNKNOWN_OUTCOME
-        return PublishOutcome.CONFIRMED
 
     async def _serve(self, link: Link) -> None:
         async with asyncio.timeout(_SETUP_TIMEOUT):
             await declare_publishing(link, self._config, self._topology)
             channel = await link.channel(confirms=True)
+            closing = [channel.closing]
+            if self._requester is not None:
+                closing.append((await self._requester.open(link)).closing)
         self._link, self._channel = link, channel
         self.connection.mark_up()
         try:
-            await asyncio.wait([channel.closing])
+            await asyncio.wait(closing, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._link = self._channel = None
+            if self._requester is not None:
+                self._requester.close()
 
 
 class _Window:
@@ -174,15 +156,3 @@ class _Window:
     def _take(self, size: int) -> None:
         self.messages += 1
         self._bytes += size
-
-
-def _to_properties(message: PublishMessage) -> Basic.Properties:
-    return Basic.Properties(
-        delivery_mode=2,
-        message_id=message.message_id,
-        message_type=message.type,
-        app_id="bridged",
-        content_type=message.content_type,
-        timestamp=datetime.fromtimestamp(message.timestamp, UTC),
-        headers=dict(message.headers),
-    )

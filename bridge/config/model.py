@@ -74,6 +74,37 @@ class Amqp(Section, frozen=True, kw_only=True):
     """How long one attempt to connect may take."""
 
 
+Claims = dict[str, str | int | bool | list[str]]
+"""`claim: value`, all of which must hold; values may hold `{words}`.
+
+A claim that is a list is asked for membership, and a `"*"` in it matches all. A list of values here
+is any of them.
+"""
+
+Allow = Claims | list[Claims]
+"""Who may: claims that must all hold, or a list of such, of which one must hold. `{}` is everyone."""
+
+
+class Tls(Section, frozen=True, kw_only=True):
+    """TLS on the port: clients then connect with `https:` and `wss:` alone."""
+
+    certificate: str
+    """PEM file of the certificate and of those between it and its authority; relative to this file."""
+    key: str
+    """PEM file of its private key, without a passphrase; relative to this file."""
+
+
+class Stats(Section, frozen=True, kw_only=True):
+    """A page for operators: how many clients a namespace has on this instance, and in which rooms."""
+
+    path: str = "/api/v1/websocket/stats"
+    """Where it is served, to whoever shows a token as `Authorization: Bearer ...`."""
+    namespace: str
+    """The namespace, by its concrete name."""
+    allow: Allow = field(default_factory=lambda: {"roles": "admin"})
+    """Who may see it."""
+
+
 class Http(Section, frozen=True, kw_only=True):
     """The port that clients connect to."""
 
@@ -94,6 +125,12 @@ class Http(Section, frozen=True, kw_only=True):
     """How long a connection may stay without a namespace."""
     metrics: bool = True
     """Serve `/metrics` on this port."""
+    client_page: bool = False
+    """Serve docs/websocket_client_example.html at `/client`: a page to try the namespaces by hand."""
+    tls: Tls | None = None
+    """Speak TLS; without it, let a proxy in front do so."""
+    stats: Stats | None = None
+    """Serve the rooms of a namespace and their members' number."""
 
 
 class Jwt(Section, frozen=True, kw_only=True):
@@ -102,7 +139,7 @@ class Jwt(Section, frozen=True, kw_only=True):
     algorithms: list[str] = field(default_factory=lambda: ["HS256"])
     """Algorithms that are accepted, all of one family (HS, RS, PS, ES or EdDSA)."""
     secret: str = ""
-    """The shared secret of the HS family, at least 32 bytes."""
+    """The shared secret of the HS family; one of fewer than 32 bytes can be guessed, and is warned of."""
     public_key: str = ""
     """PEM text of the public key of the other families."""
     user: str = "sub"
@@ -181,16 +218,6 @@ class Config(Section, frozen=True, kw_only=True):
     """Route files, as globs relative to this file."""
 
 
-Claims = dict[str, str | int | bool | list[str]]
-"""`claim: value`, all of which must hold; values may hold `{words}`.
-
-A claim that is a list is asked for membership, and a `"*"` in it matches all. A list of values here
-is any of them.
-"""
-
-Allow = Claims | list[Claims]
-"""Who may: claims that must all hold, or a list of such, of which one must hold. `{}` is everyone."""
-
 Emit = Annotated[dict[str, object], Meta(min_length=1, max_length=1)]
 """`event: payload template`, exactly one; the payload may be any YAML value with `{words}` in it."""
 
@@ -208,9 +235,14 @@ class NamespaceAuth(Section, frozen=True, kw_only=True):
     """How clients of a namespace show who they are."""
 
     required: bool = True
-    """False lets everyone in without a token."""
+    """False is an open namespace: no token is looked at, and no `allow` is asked there."""
+    query_token: bool = False
+    """Also accept the token as `?token=` of the handshake's query, behind `auth` and the header."""
     late: Late | None = None
     """Also accept sign-in after the connection."""
+    refuse_with: Emit | None = None
+    """An event for a client that is refused: it is connected, receives this alone, and is disconnected.
+    Where it is left out, the client's `connect_error` says why."""
     authenticated: Emit = field(default_factory=lambda: {"authenticated": {"user_id": "{user.sub}"}})
     """The answer to `authenticate`."""
     failed: Emit = field(
@@ -246,12 +278,22 @@ class NamespaceLimits(Section, frozen=True, kw_only=True):
 
 
 class Errors(Section, frozen=True, kw_only=True):
-    """How refusals look to a client of the namespace."""
+    """How refusals look to a client, for a file, a namespace or a command.
 
-    always: bool = False
-    """Send the event also when the client asked for an ack; else the ack alone carries the refusal."""
+    What a command says wins over its namespace, and that over the file; `events`, `names`
+    and `messages` are merged code by code, and a code of its own wins over `"*"`.
+    """
+
+    always: bool | None = None
+    """True sends the event also when the client asked for an ack; else the ack alone carries the refusal."""
     events: dict[str, Emit] = field(default_factory=dict)
     """The event for each code of docs/protocol.md; `"*"` is the one for all others."""
+    names: dict[str, str] = field(default_factory=dict)
+    """Code -> what clients see as `{error.code}` instead; `"*"` is for all others."""
+    messages: dict[str, str] = field(default_factory=dict)
+    """Code -> what clients read as `{error.message}` instead; `"*"` is for all others."""
+    ack: object = None
+    """The ack of a refusal; else `{status: error, code, message, retry_after?}`."""
 
 
 class Presence(Section, frozen=True, kw_only=True):
@@ -315,18 +357,35 @@ class Command(Section, frozen=True, kw_only=True):
     """Bounds for this command alone, on top of the system's."""
     set: dict[str, object] = field(default_factory=dict)
     """Fields that the bridge stamps onto the body; they win over the client's."""
+    args: list[str] | None = None
+    """Several arguments instead of one object: each is the field of the schema of that name, in this order.
+    A field of type `bytes` takes a binary attachment."""
+    inside: str | None = None
+    """The room that the sender must be in, else FORBIDDEN."""
     publish: str | None = None
     """Routing key under which the body is published, with the broker's confirm."""
+    request: str | None = None
+    """Routing key of a request, instead of `publish`: a service answers it, and its reply is the ack."""
+    timeout: Duration | None = None
+    """How long the reply to a request may take, then TIMEOUT; `5s` where it is left out."""
     to: Literal["commands", "events"] = "commands"
-    """The exchange of `publish`; `events` is a relay to the other clients."""
+    """The exchange of `publish` or `request`; `events` is a relay to the other clients."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """AMQP headers of what is published, templates of claims and words; `x-...` are the bridge's own."""
+    body: object = None
+    """What is published instead of the whole body; bytes go out as `application/octet-stream`."""
     join: list[str] = field(default_factory=list)
-    """Rooms that the client joins; each must be among the namespace's `rooms`."""
+    """Rooms that the client joins; each must be among the namespace's `rooms`. A template that is one
+    placeholder of the body, `"{body.room}"`, is the whole name of a room."""
     leave: list[str] = field(default_factory=list)
-    """Rooms that the client leaves."""
+    """Rooms that the client leaves; whole names as in `join`."""
     emit: Emit | None = None
     """An event in answer, to this client alone."""
     ack: object = None
-    """The ack's argument; else `{status: ok}`, with `message_id` if something was published."""
+    """The ack's argument; else the reply to a request, or `{status: ok}`, with `message_id` if something
+    was published."""
+    errors: Errors = Errors()
+    """How refusals of this command look, over what its namespace and file say."""
 
 
 class Namespace(Section, frozen=True, kw_only=True):
@@ -337,7 +396,7 @@ class Namespace(Section, frozen=True, kw_only=True):
     limits: NamespaceLimits | None = None
     """Bounds, counted for this namespace alone; the file's where it is left out."""
     errors: Errors | None = None
-    """How refusals look; the file's where it is left out."""
+    """How refusals look, over what the file says."""
     allow: Allow = field(default_factory=dict)
     """Who may connect."""
     on_connect: OnConnect = OnConnect()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 from msgspec import Raw, Struct
 
-from bridge.auth.tokens import TokenFault, TokenVerifier
+from bridge.auth.tokens import FaultReason, TokenFault, TokenVerifier
 from bridge.errors import Code
 from bridge.flow.pace import Pace, banned
 from bridge.flow.ports import ConnectRequest
@@ -43,10 +43,10 @@ class Admission:
         self, namespace: NamespaceRules, words: Mapping[str, str], request: ConnectRequest, connection_id: str
     ) -> Principal | Refuse | None:
         """Say who connects; None when the client may still sign in with `authenticate`."""
-        token = find_token(request)
+        if not namespace.auth.required:
+            return Principal(user="", claims={})
+        token = find_token(request, in_query=namespace.auth.query_token)
         if token is None:
-            if not namespace.auth.required:
-                return Principal(user="", claims={})
             if namespace.auth.late is not None:
                 return None
             return Refuse(code=Code.NOT_AUTHENTICATED, message="A token is required")
@@ -72,7 +72,9 @@ class Admission:
     ) -> Principal | Refuse:
         found = self._verifier.verify(token, self._clock())
         if isinstance(found, TokenFault):
-            return Refuse(code=Code.NOT_AUTHENTICATED, message=found.message)
+            missing = found.reason is FaultReason.MISSING
+            code = Code.NOT_AUTHENTICATED if missing else Code.INVALID_TOKEN
+            return Refuse(code=code, message=found.message)
         left = self._pace.ban_left(namespace.limits_name, found.user)
         if left is not None:
             return banned(left)
@@ -109,16 +111,19 @@ class Admission:
         session.timer = loop.call_later(min(left, 60.0), self.watch_expiry, session, expire)
 
 
-def find_token(request: ConnectRequest) -> object:
+def find_token(request: ConnectRequest, *, in_query: bool) -> object:
     """The token of the CONNECT payload's `token`, else of the Authorization header; None without one.
 
-    An empty one is none: pages send it that have not signed in yet.
+    With `in_query` that of the query comes last. An empty one is none: pages send it that have not
+    signed in yet.
     """
     token: object = request.auth.get("token") if isinstance(request.auth, dict) else None
     if token is not None and token != "":
         return token
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    return (credentials.strip() or None) if scheme.lower() == "bearer" else None
+    if scheme.lower() == "bearer" and credentials.strip():
+        return credentials.strip()
+    return (request.query.get("token") or None) if in_query else None
 
 
 def _parse_sign_in(args: tuple[Argument, ...]) -> SignIn | None:

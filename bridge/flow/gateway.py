@@ -9,13 +9,15 @@ from bridge.errors import Code
 from bridge.flow.admission import MAX_FAILED_SIGN_INS, Admission
 from bridge.flow.pace import Pace, banned
 from bridge.flow.ports import Client, ConnectRefused, ConnectRequest
+from bridge.flow.reconnects import Reconnects
 from bridge.flow.rooms import Rooms
 from bridge.flow.session import Pending, Session, Sessions
 from bridge.flow.uplink import Uplink, size_of
 from bridge.model import EVERYONE, Argument, Command, Principal, Refuse
 from bridge.rules.compile import Rules
-from bridge.rules.emits import to_argument
+from bridge.rules.emits import Emitted, to_argument
 from bridge.rules.plan import client_scope, plan_connect, render_refusal_ack
+from bridge.rules.scope import Scope
 from bridge.telemetry.logs import Audit
 from bridge.telemetry.metrics import Metrics
 
@@ -37,6 +39,7 @@ class BridgeGateway:
         pace: Pace,
         rooms: Rooms,
         uplink: Uplink,
+        reconnects: Reconnects,
         metrics: Metrics,
         clock: Callable[[], float],
     ) -> None:
@@ -47,9 +50,12 @@ class BridgeGateway:
         self._pace = pace
         self._rooms = rooms
         self._uplink = uplink
+        self._reconnects = reconnects
         self._metrics = metrics
         self._clock = clock
         self._audit = Audit()
+        self._farewells: dict[Client, Emitted] = {}
+        """What clients receive that are refused with an event, until they have it."""
         self._draining = False
 
     def drain(self) -> None:
@@ -69,7 +75,13 @@ class BridgeGateway:
         namespace, words = found
         principal = self._admission.check_handshake(namespace, words, request, client.connection_id)
         if isinstance(principal, Refuse):
-            return self._turned_away(client, request, principal)
+            refused = self._turned_away(client, request, principal)
+            if namespace.auth.refuse_with is None:
+                return refused
+            error = namespace.errors.describe(principal)
+            scope = client_scope(words, None, sid=client.sid, now=self._clock(), error=error)
+            self._farewells[client] = namespace.auth.refuse_with.render(scope)
+            return None
         session = self._sessions.open(client, namespace, words, request.remote)
         if principal is not None:
             self._sessions.sign_in(session, principal)
@@ -78,6 +90,11 @@ class BridgeGateway:
 
     def connected(self, client: Client) -> None:
         """Let a signed-in client see the namespace; give the other one its time to sign in."""
+        farewell = self._farewells.get(client)
+        if farewell is not None:
+            client.emit(*farewell)
+            client.disconnect()
+            return
         session = self._sessions.get(client)
         if session is None:
             return
@@ -108,6 +125,7 @@ class BridgeGateway:
 
     def disconnected(self, client: Client, *, reason: str, transport_lost: bool) -> None:
         """End the stay of a client that is gone; what it sent before is still carried out."""
+        self._farewells.pop(client, None)
         session = self._sessions.get(client)
         if session is None:
             return
@@ -141,7 +159,12 @@ class BridgeGateway:
         if plan.emit is not None:
             session.client.emit(*plan.emit)
         self._admission.watch_expiry(session, self._expire)
-        self._audit.opened(user=principal.user, address=session.remote, namespace=session.namespace.pattern)
+        rapid = session.lane.sessions == 1 and self._reconnects.note(session.system, principal.user)
+        if rapid:
+            self._metrics.rapid_reconnects.labels(session.namespace.pattern).inc()
+        self._audit.opened(
+            user=principal.user, address=session.remote, namespace=session.namespace.pattern, rapid=rapid
+        )
         self._uplink.work(session)
 
     def _sign_in(self, session: Session, args: tuple[Argument, ...], ack_id: int | None) -> None:
@@ -163,12 +186,10 @@ class BridgeGateway:
             self._let_in(session, found)
 
     def _sign_in_failed(self, session: Session, refuse: Refuse, ack_id: int | None) -> None:
-        scope = client_scope(
-            session.words, session.principal, sid=session.client.sid, now=self._clock(), refuse=refuse
-        )
+        scope = self._to_scope(session, refuse)
         session.client.emit(*session.namespace.auth.failed.render(scope))
         if ack_id is not None:
-            session.client.ack(ack_id, render_refusal_ack(refuse))
+            session.client.ack(ack_id, render_refusal_ack(session.namespace, refuse, scope))
         self._metrics.commands.labels(f"{session.namespace.pattern} authenticate", refuse.code.value).inc()
         self._metrics.refused.labels(refuse.code.value).inc()
         self._audit.refused(
@@ -228,11 +249,19 @@ class BridgeGateway:
         if session.closed:
             return
         self._refuse_waiting(session, _EXPIRED)
-        scope = client_scope(
-            session.words, session.principal, sid=session.client.sid, now=self._clock(), refuse=_EXPIRED
-        )
+        scope = self._to_scope(session, _EXPIRED)
         session.client.emit(*session.namespace.auth.expired.render(scope))
         session.client.disconnect()
+
+    def _to_scope(self, session: Session, refuse: Refuse) -> Scope:
+        """What the answer to a refused sign-in may read."""
+        return client_scope(
+            session.words,
+            session.principal,
+            sid=session.client.sid,
+            now=self._clock(),
+            error=session.namespace.errors.describe(refuse),
+        )
 
     def _refuse_waiting(self, session: Session, refuse: Refuse) -> None:
         """Answer the commands that will not be carried out."""

@@ -6,7 +6,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from bridge.errors import Code
-from bridge.model import Argument, Delivery, Emission, Invalid, PublishMessage, PublishOutcome
+from bridge.model import Argument, Delivery, Emission, Invalid, PublishMessage, PublishOutcome, Reply, Request
 
 HandleBatch = Callable[[Sequence[Delivery]], Awaitable[None]]
 """Takes deliveries in order; when it returns, the whole batch may be acknowledged."""
@@ -24,6 +24,16 @@ class Publisher(Protocol):
 
     async def publish(self, message: PublishMessage) -> PublishOutcome:
         """Publish one message; never raises for an expected outcome, answers within its time limit."""
+
+
+class Requester(Protocol):
+    """Sends requests that a service answers."""
+
+    async def request(self, request: Request) -> Reply | PublishOutcome:
+        """Send one request and wait for its reply; never raises for an expected outcome, answers in time.
+
+        An outcome says why there is no reply: UNROUTABLE when nobody listens, TIMEOUT when nobody answers.
+        """
 
 
 class InvalidSink(Protocol):

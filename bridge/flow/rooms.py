@@ -48,6 +48,10 @@ class Rooms:
             found is not None and principal is not None and found[0].allow.permits(principal.claims, found[1])
         )
 
+    def is_inside(self, session: Session, room: str) -> bool:
+        """Whether the client is in a room."""
+        return self._memberships.contains(session.client.namespace, room, session.client)
+
     def is_full(self, session: Session, rooms: Sequence[str]) -> bool:
         """Whether the client may not join these rooms besides those that it is in."""
         own = set(self.rooms_of(session))

@@ -9,19 +9,21 @@ from collections.abc import Callable
 import structlog
 
 from bridge.errors import Code
-from bridge.flow.ports import Publisher
+from bridge.flow.ports import Publisher, Requester
 from bridge.flow.rooms import Rooms
 from bridge.flow.session import Pending, Session
-from bridge.model import Argument, Join, Leave, PublishMessage, PublishOutcome, Refuse
+from bridge.model import Argument, Join, Leave, PublishMessage, PublishOutcome, Refuse, Request
 from bridge.rules.plan import (
     Answer,
     CommandPlan,
     client_scope,
     plan_command,
+    read_reply,
     render_answer,
     render_refusal,
     render_refusal_ack,
 )
+from bridge.rules.scope import MISSING
 from bridge.state.answers import Answered, AnswerKey, Answers, Begun, Running
 from bridge.telemetry.metrics import Metrics
 
@@ -40,10 +42,11 @@ _REFUSALS = {
     PublishOutcome.UNKNOWN_OUTCOME: Refuse(
         code=Code.UNKNOWN_OUTCOME, message="The message broker did not confirm the command in time"
     ),
+    PublishOutcome.TIMEOUT: Refuse(code=Code.TIMEOUT, message="No service answered in time"),
 }
 _FAILED = Refuse(code=Code.INTERNAL, message="The command could not be carried out")
 _NOT_REMEMBERED = frozenset(
-    {Code.BROKER_UNAVAILABLE, Code.UNKNOWN_OUTCOME, Code.SHUTTING_DOWN, Code.INTERNAL}
+    {Code.BROKER_UNAVAILABLE, Code.UNKNOWN_OUTCOME, Code.TIMEOUT, Code.SHUTTING_DOWN, Code.INTERNAL}
 )
 """A retry with the same idempotency key runs again after these, under the same message id."""
 
@@ -52,11 +55,17 @@ class Uplink:
     """Carries out commands in the order in which each client sent them."""
 
     def __init__(
-        self, rooms: Rooms, publisher: Publisher, metrics: Metrics, clock: Callable[[], float]
+        self,
+        rooms: Rooms,
+        publisher: Publisher,
+        requester: Requester,
+        metrics: Metrics,
+        clock: Callable[[], float],
     ) -> None:
         """`clock` gives epoch seconds."""
         self._rooms = rooms
         self._publisher = publisher
+        self._requester = requester
         self._metrics = metrics
         self._clock = clock
         self._answers: Answers[Result, asyncio.Future[Result]] = Answers()
@@ -85,13 +94,12 @@ class Uplink:
     def refuse(self, session: Session, refuse: Refuse, *, event: str, ack_id: int | None) -> None:
         """Tell the client that its command is not carried out, and why."""
         self._count(session, event, refuse.code)
+        namespace = session.namespace
+        scope = client_scope(session.words, session.principal, sid=session.client.sid, now=self._clock())
         if ack_id is not None:
-            session.client.ack(ack_id, render_refusal_ack(refuse))
-        if ack_id is None or session.namespace.errors.always:
-            scope = client_scope(
-                session.words, session.principal, sid=session.client.sid, now=self._clock(), refuse=refuse
-            )
-            session.client.emit(*render_refusal(session.namespace, refuse, scope))
+            session.client.ack(ack_id, render_refusal_ack(namespace, refuse, scope, event))
+        if ack_id is None or namespace.errors_of(event).always:
+            session.client.emit(*render_refusal(namespace, refuse, scope, event))
 
     async def _work_through(self, session: Session) -> None:
         try:
@@ -136,7 +144,7 @@ class Uplink:
     def _plan(self, session: Session, pending: Pending, message_id: str) -> CommandPlan | Refuse:
         if session.principal is None:
             return Refuse(code=Code.NOT_AUTHENTICATED, message="Sign in first")
-        return plan_command(
+        plan = plan_command(
             session.namespace,
             session.words,
             session.principal,
@@ -145,6 +153,11 @@ class Uplink:
             now=self._clock(),
             message_id=message_id,
         )
+        if isinstance(plan, CommandPlan) and not all(
+            self._rooms.is_inside(session, room) for room in plan.inside
+        ):
+            return Refuse(code=Code.FORBIDDEN, message="You are not in this room")
+        return plan
 
     async def _perform_first(
         self,
@@ -168,16 +181,37 @@ class Uplink:
                 self._answers.finish(key, result, self._clock())
 
     async def _perform(self, session: Session, plan: CommandPlan) -> Result:
-        """Publish, then join and leave; the first that fails stops the rest."""
+        """Publish or request, then join and leave; the first that fails stops the rest."""
+        reply: object = MISSING
         for action in plan.actions:
             if isinstance(action, PublishMessage):
                 outcome = await self._publisher.publish(action)
                 if outcome is not PublishOutcome.CONFIRMED:
                     return _REFUSALS[outcome]
+            elif isinstance(action, Request):
+                reply = await self._request(session, action)
+                if isinstance(reply, Refuse):
+                    return reply
         refuse = self._move(session, plan)
         if refuse is not None:
             return refuse
-        return render_answer(plan, self._rooms.view(plan.room) if plan.room is not None else None)
+        room = None if plan.room is None else self._rooms.view(plan.room)
+        return render_answer(plan, room, reply)
+
+    async def _request(self, session: Session, request: Request) -> object | Refuse:
+        """What a service answered: any JSON value, or bytes."""
+        reply = await self._requester.request(request)
+        if isinstance(reply, PublishOutcome):
+            return _REFUSALS[reply]
+        value = read_reply(reply)
+        if isinstance(value, Refuse) and value.code is Code.INTERNAL:
+            log.warning(
+                "reply.unreadable",
+                namespace=session.namespace.pattern,
+                command=request.message.type,
+                content_type=reply.content_type,
+            )
+        return value
 
     def _repeat(self, session: Session, plan: CommandPlan, first: Result) -> Result:
         """The first answer again; rooms are entered anew, since the client may have come anew."""

@@ -1,6 +1,7 @@
 """Who may: the `allow` of the configuration as a test of a token's claims."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from msgspec import Struct
 
@@ -46,6 +47,10 @@ class Access(Struct, frozen=True, kw_only=True):
             return True
         scope = Scope(words=words)
         return any(all(wanted.holds(claims, scope) for wanted in way) for way in self.ways)
+
+
+OPEN: Final = Access(everyone=True, ways=((),))
+"""Where nobody is asked who they are, nobody is asked what they may."""
 
 
 def compile_allow(allow: Allow, known: Known) -> Access:

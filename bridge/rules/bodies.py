@@ -11,6 +11,7 @@ from bridge.errors import Code
 from bridge.model import Argument, Refuse
 from bridge.rules.commands import IDEMPOTENCY_KEY, CommandRule
 from bridge.rules.schemas import BodyFault, Schema
+from bridge.rules.scope import BadValue
 from bridge.rules.words import is_id
 
 _EMPTY: Final = Raw(b"{}")
@@ -35,7 +36,12 @@ _NOTHING: Final = Schema("nothing", _NoPayload)
 
 
 def decode_payload(rule: CommandRule, args: tuple[Argument, ...]) -> Body | Refuse:
-    """Decode a command's arguments: none, null or one object; anything else is VALIDATION_FAILED."""
+    """Decode a command's arguments: none, null or one object, or one for each of `args`.
+
+    Anything else is VALIDATION_FAILED.
+    """
+    if rule.args is not None and rule.body is not None:
+        return _decode_args(rule.args, rule.body, args)
     if len(args) > 1:
         return to_validation_refuse(f"Expected one argument, got {len(args)}")
     raw = args[0] if args else _EMPTY
@@ -50,6 +56,26 @@ def decode_payload(rule: CommandRule, args: tuple[Argument, ...]) -> Body | Refu
     if schema.open:  # it takes any field, also those that are not for the service
         return _decode_without_dropped(rule, schema, raw) or Body(value)
     return Body(value if rule.body else None)
+
+
+def _decode_args(names: tuple[str, ...], schema: Schema, args: tuple[Argument, ...]) -> Body | Refuse:
+    """Decode arguments that are the fields of one Struct, in order; bytes are attachments, never text."""
+    if len(args) != len(names):
+        count = f"{len(names)} argument" if len(names) == 1 else f"{len(names)} arguments"
+        return to_validation_refuse(f"Expected {count} ({', '.join(names)}), got {len(args)}")
+    values: dict[str, object] = {}
+    for name, arg in zip(names, args, strict=True):
+        if isinstance(arg, Raw):
+            try:
+                values[name] = msgspec.json.decode(arg)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                return to_validation_refuse("Expected JSON", (name,))
+        elif name in schema.binary:
+            values[name] = arg
+        else:
+            return to_validation_refuse("Expected a value, got binary data", (name,))
+    value = schema.convert(values)
+    return _to_refuse(value) if isinstance(value, BodyFault) else Body(value)
 
 
 def _decode_without_dropped(rule: CommandRule, schema: Schema, raw: Raw) -> Body | Refuse | None:
@@ -86,6 +112,11 @@ def _to_refuse(fault: BodyFault) -> Refuse:
     ]
     field = _FIELD.search(fault.message)
     return to_validation_refuse(fault.message, tuple(path), None if field is None else field[1])
+
+
+def to_refuse(bad: BadValue) -> Refuse:
+    """The refusal of a value that may not stand in a room's name or a routing key."""
+    return to_validation_refuse(bad.message, bad.path if bad.client else ())
 
 
 def to_validation_refuse(message: str, path: tuple[str | int, ...] = (), field: str | None = None) -> Refuse:

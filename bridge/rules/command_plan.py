@@ -1,21 +1,20 @@
 """Decides, purely, what a command or a new client leads to, and renders the answers."""
 
-import math
 import uuid
 from collections.abc import Mapping
 from typing import Final
 
-import msgspec
 from msgspec import Raw, Struct, structs
 
 from bridge.errors import Code
-from bridge.model import Action, Argument, Command, Join, Leave, Principal, PublishMessage, Refuse, RoomRef
-from bridge.rules.bodies import decode_payload, to_validation_refuse
+from bridge.model import Action, Argument, Command, Join, Leave, Principal, Refuse, RoomRef
+from bridge.rules.bodies import decode_payload
 from bridge.rules.commands import CommandRule
 from bridge.rules.emits import Emitted, to_argument
+from bridge.rules.message_plan import plan_message
 from bridge.rules.namespaces import NamespaceRules
-from bridge.rules.scope import MISSING, BadValue, RoomView, Scope
-from bridge.rules.targets import RoomTemplates
+from bridge.rules.room_plan import find_access, plan_inside, plan_join, plan_leave
+from bridge.rules.scope import MISSING, RoomView, Scope
 
 _OK: Final = (Raw(b'{"status":"ok"}'),)
 _MAX_SHOWN: Final = 64
@@ -32,6 +31,8 @@ class CommandPlan(Struct, frozen=True, kw_only=True):
     """What a command leads to: actions in order, of which a failure stops the rest, then an answer."""
 
     rule: CommandRule
+    inside: tuple[str, ...]
+    """Rooms of which the sender must be in each, else the command is FORBIDDEN."""
     actions: tuple[Action, ...]
     scope: Scope
     """What the answer's templates read; `render_answer` adds the room."""
@@ -57,19 +58,19 @@ def client_scope(
     *,
     sid: str,
     now: float,
-    refuse: Refuse | None = None,
+    error: Mapping[str, object] | None = None,
 ) -> Scope:
     """What templates may read that answer one client: emits of `auth`, `presence` and `errors`.
 
-    `words` are those of the namespace, or those that `NamespaceRules.find_room` gives; `refuse` is
-    what `{error...}` means.
+    `words` are those of the namespace, or those that `NamespaceRules.find_room` gives; `error` is
+    what `{error...}` means, as `ErrorRules.describe` says it.
     """
     return Scope(
         words=words,
         user={} if principal is None else principal.claims,
         sid=sid,
         now=now,
-        error={} if refuse is None else _to_error(refuse),
+        error={} if error is None else error,
     )
 
 
@@ -78,13 +79,13 @@ def plan_connect(
 ) -> ConnectPlan:
     """Rooms that a client joins by itself and the event that it receives (`on_connect`).
 
-    A room that an entry of `rooms` keeps from this client is left out.
+    A room that an entry of `rooms` keeps from this client is left out; one without an entry is not.
     """
     scope = client_scope(words, principal, sid=sid, now=now)
     rules = namespace.on_connect
     named = rules.join.render(scope) if rules.join is not None else ()
     return ConnectPlan(
-        rooms=tuple(room for room in named if _may_enter(namespace, words, principal, room, covered=False)),
+        rooms=tuple(room for room in named if find_access(namespace, words, principal, room) is not False),
         emit=None if rules.emit is None else rules.emit.render(scope),
     )
 
@@ -122,11 +123,15 @@ def plan_command(
         now=now,
         uuid=str(uuid.uuid5(uuid.NAMESPACE_OID, message_id)),
     )
-    actions = _plan_actions(namespace, rule, principal, scope, message_id)
+    inside = plan_inside(namespace, rule, scope)
+    if isinstance(inside, Refuse):
+        return inside
+    actions = _plan_actions(namespace, rule, principal, scope)
     if isinstance(actions, Refuse):
         return actions
     return CommandPlan(
         rule=rule,
+        inside=inside,
         actions=actions,
         scope=scope,
         room=_find_room_ref(namespace, rule, actions),
@@ -136,13 +141,13 @@ def plan_command(
 
 
 def _plan_actions(
-    namespace: NamespaceRules, rule: CommandRule, principal: Principal, scope: Scope, message_id: str
+    namespace: NamespaceRules, rule: CommandRule, principal: Principal, scope: Scope
 ) -> tuple[Action, ...] | Refuse:
     """All actions in their fixed order, or the first refusal: of a refused command nothing is done."""
     planned: tuple[Action | Refuse | None, ...] = (
-        _plan_publish(namespace, rule, principal, scope, message_id),
-        _plan_join(namespace, rule, principal, scope),
-        _plan_leave(rule, scope),
+        plan_message(namespace, rule, principal, scope),
+        plan_join(namespace, rule, principal, scope),
+        plan_leave(namespace, rule, scope),
     )
     actions: list[Action] = []
     for action in planned:
@@ -151,83 +156,6 @@ def _plan_actions(
         if action is not None:
             actions.append(action)
     return tuple(actions)
-
-
-def _plan_publish(
-    namespace: NamespaceRules, rule: CommandRule, principal: Principal, scope: Scope, message_id: str
-) -> PublishMessage | Refuse | None:
-    if rule.publish is None:
-        return None
-    key = rule.publish.key.render(scope)
-    if isinstance(key, BadValue):
-        return _to_refuse(key)
-    headers = {"x-sid": scope.sid or "", "x-namespace": namespace.name.render(scope.words) or ""}
-    if principal.user:
-        headers["x-user"] = principal.user
-    return PublishMessage(
-        exchange=rule.publish.exchange,
-        routing_key=key,
-        body=_stamp(rule, scope),
-        message_id=message_id,
-        type=rule.name,
-        timestamp=scope.now,
-        headers=headers,
-    )
-
-
-def _stamp(rule: CommandRule, scope: Scope) -> bytes:
-    """The body as it is published; what the bridge stamps wins, and nothing of the client's is left there."""
-    body: dict[str, object] = {} if scope.body is MISSING else msgspec.to_builtins(scope.body)
-    for name in rule.overwritten:
-        body.pop(name, None)
-    stamps = None if rule.stamps is None else rule.stamps.render(scope)
-    if isinstance(stamps, dict):
-        body.update(stamps)
-    return msgspec.json.encode(body)
-
-
-def _plan_join(
-    namespace: NamespaceRules, rule: CommandRule, principal: Principal, scope: Scope
-) -> Join | Refuse | None:
-    if rule.join is None:
-        return None
-    rooms = _render_rooms(rule.join, scope)
-    if isinstance(rooms, Refuse):
-        return rooms
-    if not rooms:
-        return Refuse(code=Code.FORBIDDEN, message="This names no room that you may join")
-    if not all(_may_enter(namespace, scope.words, principal, room, covered=True) for room in rooms):
-        return Refuse(code=Code.FORBIDDEN, message="You may not join this room")
-    return Join(rooms=rooms)
-
-
-def _plan_leave(rule: CommandRule, scope: Scope) -> Leave | Refuse | None:
-    if rule.leave is None:
-        return None
-    rooms = _render_rooms(rule.leave, scope)
-    if isinstance(rooms, Refuse):
-        return rooms
-    return Leave(rooms=rooms) if rooms else None
-
-
-def _render_rooms(templates: RoomTemplates, scope: Scope) -> tuple[str, ...] | Refuse:
-    bad = templates.fault(scope)
-    return templates.render(scope) if bad is None else _to_refuse(bad)
-
-
-def _to_refuse(bad: BadValue) -> Refuse:
-    return to_validation_refuse(bad.message, bad.path if bad.client else ())
-
-
-def _may_enter(
-    namespace: NamespaceRules, words: Mapping[str, str], principal: Principal, room: str, *, covered: bool
-) -> bool:
-    """Whether a client may be in a room; one that no entry covers is only for `on_connect` to give."""
-    found = namespace.find_room(room, words)
-    if found is None:
-        return not covered
-    rule, captured = found
-    return rule.allow.permits(principal.claims, captured)
 
 
 def _find_room_ref(
@@ -239,44 +167,30 @@ def _find_room_ref(
     return RoomRef(system=namespace.system, room=rooms[0]) if rooms else None
 
 
-def render_answer(plan: CommandPlan, room: RoomView | None = None) -> Answer:
-    """The answer to a command whose actions succeeded; `room` is the view of `plan.room`."""
+def render_answer(plan: CommandPlan, room: RoomView | None = None, reply: object = MISSING) -> Answer:
+    """The answer to a command whose actions succeeded.
+
+    `room` is the view of `plan.room`; `reply` what came of its request, if it has one.
+    """
     rule = plan.rule
-    scope = plan.scope if room is None else structs.replace(plan.scope, room=room)
+    scope = structs.replace(plan.scope, room=room, reply=reply)
     ack: tuple[Argument, ...] = _OK
     if rule.ack is not None:
         ack = (to_argument(rule.ack.render(scope)),)
+    elif rule.publish is not None and rule.publish.timeout is not None:
+        ack = (to_argument(reply),)
     elif rule.publish is not None:
         ack = (to_argument({"status": "ok", "message_id": plan.message_id}),)
     return Answer(emit=None if rule.emit is None else rule.emit.render(scope), ack=ack)
 
 
-def render_refusal(namespace: NamespaceRules, refuse: Refuse, scope: Scope) -> Emitted:
-    """The event that tells a client of a refusal (`errors:`); `scope.error` is filled in here."""
-    return namespace.errors.find(refuse.code).render(structs.replace(scope, error=_to_error(refuse)))
+def render_refusal(namespace: NamespaceRules, refuse: Refuse, scope: Scope, event: str = "") -> Emitted:
+    """The event that tells a client of the refusal of its `event`; `scope.error` is filled in here."""
+    return namespace.errors_of(event).render_event(refuse, scope)
 
 
-def render_refusal_ack(refuse: Refuse) -> tuple[Argument, ...]:
-    """The ack of a refusal: `{status: "error", code, message, retry_after?}`."""
-    ack: dict[str, object] = {"status": "error", "code": refuse.code, "message": refuse.message}
-    if refuse.retry_after is not None:
-        ack["retry_after"] = _round_up(refuse.retry_after)
-    return (to_argument(ack),)
-
-
-def _to_error(refuse: Refuse) -> dict[str, object]:
-    error: dict[str, object] = {
-        "type": refuse.code.kind,
-        "code": refuse.code.value,
-        "message": refuse.message,
-    }
-    if refuse.details is not None:
-        error["details"] = list(refuse.details)
-    if refuse.retry_after is not None:
-        error["retry_after"] = _round_up(refuse.retry_after)
-    return error
-
-
-def _round_up(seconds: float) -> float:
-    """Milliseconds are enough, but never too few: a client that waits so long is let through."""
-    return math.ceil(seconds * 1000) / 1000
+def render_refusal_ack(
+    namespace: NamespaceRules, refuse: Refuse, scope: Scope, event: str = ""
+) -> tuple[Argument, ...]:
+    """The ack of the refusal of a client's `event`; `scope.error` is filled in here."""
+    return namespace.errors_of(event).render_ack(refuse, scope)

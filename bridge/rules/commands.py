@@ -1,7 +1,5 @@
 """Owns `CommandRule`: what a client may send, and the templates of what becomes of it."""
 
-import re
-from collections.abc import Iterable
 from typing import Final
 
 from msgspec import Struct, structs
@@ -9,14 +7,16 @@ from msgspec import Struct, structs
 from bridge.config.load import System
 from bridge.config.model import Command
 from bridge.config.units import Rate
-from bridge.rules.access import Access, compile_allow
+from bridge.rules.access import OPEN, Access, compile_allow
 from bridge.rules.emits import EmitTemplate, compile_emit, find_name_fault
 from bridge.rules.faults import Place, suggest
 from bridge.rules.names import NamespacePattern, RoomPattern
+from bridge.rules.publishing import PublishRule, compile_publish
+from bridge.rules.refusals import ErrorRules, compile_errors
+from bridge.rules.room_choice import RoomChoice, compile_choice
 from bridge.rules.routes import find_schema
 from bridge.rules.schemas import Schema, Schemas
 from bridge.rules.scope import Known
-from bridge.rules.targets import KeyTemplate, RoomTemplates, compile_key, compile_rooms
 from bridge.rules.templates import ValueTemplate, compile_value
 
 IDEMPOTENCY_KEY: Final = "idempotency_key"
@@ -24,13 +24,6 @@ IDEMPOTENCY_KEY: Final = "idempotency_key"
 
 _OWN: Final = frozenset({"authenticate"})
 """Commands of the bridge itself."""
-
-
-class PublishRule(Struct, frozen=True, kw_only=True):
-    """Where a command's body is published."""
-
-    exchange: str
-    key: KeyTemplate
 
 
 class CommandRule(Struct, frozen=True, kw_only=True):
@@ -44,20 +37,25 @@ class CommandRule(Struct, frozen=True, kw_only=True):
     schema: str | None
     """The Struct's name; None for a command without payload."""
     body: Schema | None
+    args: tuple[str, ...] | None
+    """Fields of the schema that clients send as arguments, in order; None is one object with all of them."""
     dropped: frozenset[str]
     """Fields that a client may send to no effect: the bridge stamps them, or reads them itself."""
     overwritten: frozenset[str]
     """Fields of the schema among those that the bridge stamps."""
     stamps: ValueTemplate | None
     """The mapping of `set`, rendered as one."""
+    inside: RoomChoice | None
+    """The rooms that the sender must be in."""
     publish: PublishRule | None
-    join: RoomTemplates | None
-    leave: RoomTemplates | None
+    join: RoomChoice | None
+    leave: RoomChoice | None
     emit: EmitTemplate | None
     ack: ValueTemplate | None
-    """None is the default: `{status: ok}`, with `message_id` if something was published."""
+    """None is the default: a reply, or `{status: ok}`, with `message_id` if something was published."""
     reads_room: bool
     """Its answer says something of the room that it joins or leaves."""
+    errors: ErrorRules
 
 
 class CommandPlace(Struct, frozen=True, kw_only=True):
@@ -69,6 +67,10 @@ class CommandPlace(Struct, frozen=True, kw_only=True):
     namespace: NamespacePattern
     rooms: tuple[RoomPattern, ...]
     schemas: Schemas
+    errors: ErrorRules
+    """Of the namespace; what a command says goes over them."""
+    is_open: bool
+    """No `allow` is asked."""
 
 
 def compile_command(around: CommandPlace, name: str, command: Command) -> CommandRule | None:
@@ -83,28 +85,34 @@ def compile_command(around: CommandPlace, name: str, command: Command) -> Comman
     if command.schema is not None:
         schema = find_schema(place.at("schema"), around.schemas, around.system.routes.schemas, command.schema)
     known = _to_known(around.namespace, command, schema)
-    answer = structs.replace(known, roots=known.roots | {"room"}) if command.join or command.leave else known
+    answer = _to_answer_known(known, command)
     emit = None if command.emit is None else compile_emit(place.at("emit"), command.emit, answer)
     ack = None if command.ack is None else place.at("ack").attempt(compile_value, command.ack, answer)
     stamped = frozenset(command.set)
     allow = place.at("allow").attempt(compile_allow, command.allow, Known(words=known.words))
     _check_stamps(place, command, schema)
-    publish = _compile_publish(around, place, command, known)
-    join = place.at("join").attempt(compile_rooms, command.join, known) if command.join else None
-    _check_covered(place.at("join"), command.join, around.rooms)
-    leave = place.at("leave").attempt(compile_rooms, command.leave, known) if command.leave else None
+    _check_args(place.at("args"), command, schema)
+    publish = compile_publish(place, around.system, command, known)
+    inside = _compile_choice(
+        around, place.at("inside"), [] if command.inside is None else [command.inside], known, covered=False
+    )
+    join = _compile_choice(around, place.at("join"), command.join, known, covered=True)
+    leave = _compile_choice(around, place.at("leave"), command.leave, known, covered=False)
     stamps = place.at("set").attempt(compile_value, command.set, known) if command.set else None
+    errors = compile_errors(place.at("errors"), command.errors, known.words, around.errors)
     if len(place.faults) > before or allow is None:
         return None
     return CommandRule(
         name=name,
         limit=tuple(command.limit),
-        allow=allow,
+        allow=OPEN if around.is_open else allow,
         schema=command.schema,
         body=schema,
+        args=None if command.args is None else tuple(command.args),
         dropped=stamped | {IDEMPOTENCY_KEY},
         overwritten=stamped & schema.fields if schema else frozenset(),
         stamps=stamps,
+        inside=inside,
         publish=publish,
         join=join,
         leave=leave,
@@ -112,6 +120,7 @@ def compile_command(around: CommandPlace, name: str, command: Command) -> Comman
         ack=ack,
         reads_room=(emit is not None and "room" in emit.payload.roots)
         or (ack is not None and "room" in ack.roots),
+        errors=errors,
     )
 
 
@@ -119,7 +128,7 @@ def _to_known(namespace: NamespacePattern, command: Command, schema: Schema | No
     roots = {"user", "sid", "now", "uuid"}
     if schema is not None:
         roots.add("body")
-    if command.publish is not None:
+    if command.publish is not None or command.request is not None:
         roots.add("message")
     return Known(
         words=frozenset(namespace.words),
@@ -129,66 +138,46 @@ def _to_known(namespace: NamespacePattern, command: Command, schema: Schema | No
     )
 
 
+def _to_answer_known(known: Known, command: Command) -> Known:
+    """What `emit` and `ack` may read besides: the room that is joined or left, the reply to a request."""
+    roots = set(known.roots)
+    if command.join or command.leave:
+        roots.add("room")
+    if command.request is not None:
+        roots.add("reply")
+    return structs.replace(known, roots=frozenset(roots))
+
+
+def _compile_choice(
+    around: CommandPlace, place: Place, texts: list[str], known: Known, *, covered: bool
+) -> RoomChoice | None:
+    if not texts:
+        return None
+    return compile_choice(place, texts, known, around.rooms, covered=covered)
+
+
+def _check_args(place: Place, command: Command, schema: Schema | None) -> None:
+    if command.args is None or (command.schema is not None and schema is None):
+        return
+    if schema is None:
+        place.add("names fields of a schema, and there is none (add schema, or leave it out)")
+        return
+    for index, name in enumerate(command.args):
+        if name not in schema.fields:
+            place.add(
+                f'{command.schema} has no field "{name}" ({suggest(name, schema.fields)})', f"[{index}]"
+            )
+        elif name in command.args[:index]:
+            place.add(f'names "{name}" twice', f"[{index}]")
+        elif name in command.set:
+            place.add(f'"{name}" is stamped, so clients need not send it (leave it out)', f"[{index}]")
+    for name in sorted(schema.required - set(command.args) - set(command.set)):
+        place.add(f'leaves out "{name}", which {command.schema} requires (add it, or make it optional there)')
+
+
 def _check_stamps(place: Place, command: Command, schema: Schema | None) -> None:
-    if command.set and command.publish is None:
-        place.at("set").add("stamps a body that is not published (add publish, or leave it out)")
     if IDEMPOTENCY_KEY in command.set or (schema is not None and IDEMPOTENCY_KEY in schema.fields):
         place.add(f'"{IDEMPOTENCY_KEY}" is a field of the bridge itself (take another name)')
     for name in sorted(command.set.keys() & (schema.required if schema else frozenset())):
         message = f'"{name}" is required by {command.schema}, but clients need not send what is stamped'
         place.at("set").add(f"{message} (make it optional there, or leave it out there)")
-
-
-def _compile_publish(
-    around: CommandPlace, place: Place, command: Command, known: Known
-) -> PublishRule | None:
-    if command.publish is None:
-        if command.to != "commands":
-            place.at("to").add("has no effect without publish (add publish, or leave it out)")
-        return None
-    routes = around.system.routes
-    exchange = routes.exchange if command.to == "events" else routes.commands_exchange
-    if exchange is None:
-        message = "needs an exchange (name it at the top of the file, as `commands_exchange: name`)"
-        place.at("publish").add(message)
-        return None
-    key = place.at("publish").attempt(compile_key, command.publish, known)
-    return None if key is None else PublishRule(exchange=exchange, key=key)
-
-
-def _check_covered(place: Place, joins: Iterable[str], rooms: tuple[RoomPattern, ...]) -> None:
-    for text in joins:
-        if not any(_may_match(_to_shape(text), _to_shape(room.text)) for room in rooms):
-            names = suggest(text, (room.text for room in rooms))
-            place.add(f'no entry of `rooms` covers "{text}", so nobody could join it ({names})')
-
-
-_ANY: Final = "\0"
-
-
-def _to_shape(text: str) -> str:
-    """The text with each placeholder, whatever is nested in it, as one sign."""
-    inner = re.compile(r"\{[^{}]*\}")
-    while inner.search(text):
-        text = inner.sub(_ANY, text)
-    return re.sub(f"{_ANY}+", _ANY, text)
-
-
-def _may_match(left: str, right: str) -> bool:
-    """Tell whether some name is of both shapes; a placeholder's value never holds a `:`."""
-    reach = {(0, 0)}
-    todo = [(0, 0)]
-    while todo:
-        i, j = todo.pop()
-        a, b = left[i : i + 1], right[j : j + 1]
-        steps = []
-        if a == _ANY:
-            steps += [(i + 1, j)] + ([(i, j + 1)] if b not in ("", ":") else [])
-        if b == _ANY:
-            steps += [(i, j + 1)] + ([(i + 1, j)] if a not in ("", ":") else [])
-        if a == b != "" and a != _ANY:
-            steps.append((i + 1, j + 1))
-        new = [step for step in steps if step not in reach]
-        reach.update(new)
-        todo.extend(new)
-    return (len(left), len(right)) in reach

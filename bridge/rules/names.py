@@ -6,13 +6,14 @@ from typing import Final, Generic, TypeVar
 
 from msgspec import Struct
 
-from bridge.rules.words import is_id, is_key_word, match_plain, parse_word_name
+from bridge.rules.words import MAX_ID, is_id, is_key_word, match_plain, parse_word_name
 
 T = TypeVar("T")
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.~@*-]")
 _QUOTED_BYTE: Final = re.compile(r"%([0-9A-F]{2})")
 _QUOTED: Final = r"[A-Za-z0-9_.~@*%-]+"
+_RAW: Final = rf"[^:]{{1,{MAX_ID}}}"
 _BYTES: Final = tuple(
     chr(byte) if byte < 128 and not _UNSAFE.match(chr(byte)) else f"%{byte:02X}" for byte in range(256)
 )
@@ -82,6 +83,10 @@ class RoomPattern(Struct, frozen=True, kw_only=True):
     words: tuple[str, ...]
     shape: str
     regex: re.Pattern[str]
+    raw: re.Pattern[str]
+    """For names as clients write them, without quotes."""
+    format: str
+    """For the `%` operator and its words, in order."""
 
     def match(self, room: str) -> dict[str, str] | None:
         """Return the words, unquoted, of a room's name; each must be an id."""
@@ -93,6 +98,16 @@ class RoomPattern(Struct, frozen=True, kw_only=True):
         except ValueError:
             return None
         return dict(zip(self.words, values, strict=True)) if all(map(is_id, values)) else None
+
+    def canonize(self, name: str) -> str | None:
+        """Return the canonical form of a name that a client wrote; each word must be a key word without `:`.
+
+        None when the name is not of this pattern.
+        """
+        found = self.raw.fullmatch(name)
+        if found is None or not all(map(is_key_word, found.groups())):
+            return None
+        return self.format % tuple(map(quote, found.groups()))
 
 
 class NamespaceIndex(Generic[T]):
@@ -123,6 +138,10 @@ class RoomIndex(Generic[T]):
             if words is not None:
                 return value, words
         return None
+
+    def canonize(self, name: str) -> str | None:
+        """Return the canonical form of a name as a client wrote it; None when no pattern covers it."""
+        return next((room for pattern, _ in self._pairs if (room := pattern.canonize(name))), None)
 
 
 def _preference(shape: str) -> tuple[int, int]:
@@ -169,6 +188,8 @@ def parse_room_pattern(text: str) -> RoomPattern:
         words=words,
         shape=_WORD.sub("{}", text),
         regex=re.compile(f"({_QUOTED})".join(map(re.escape, literals))),
+        raw=re.compile(f"({_RAW})".join(map(re.escape, literals))),
+        format="%s".join(literals),
     )
 
 

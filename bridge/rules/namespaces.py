@@ -3,40 +3,33 @@
 from collections.abc import Mapping
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from bridge.config.load import MergedNamespace
-from bridge.config.model import Errors, Late, NamespaceAuth, NamespaceLimits, OnConnect, Presence, Room
-from bridge.errors import Code
-from bridge.rules.access import Access, compile_allow
+from bridge.config.model import Late, NamespaceAuth, NamespaceLimits, OnConnect, Presence, Room
+from bridge.rules.access import OPEN, Access, compile_allow
 from bridge.rules.commands import CommandPlace, CommandRule, compile_command
 from bridge.rules.emits import EmitTemplate, compile_emit
-from bridge.rules.faults import Place, suggest
+from bridge.rules.faults import Place
 from bridge.rules.names import NamespacePattern, RoomIndex, RoomPattern, parse_room_pattern
+from bridge.rules.refusals import ErrorRules, compile_errors, default_errors
 from bridge.rules.schemas import Schemas
 from bridge.rules.scope import Known
 from bridge.rules.targets import RoomTemplates, compile_rooms
-from bridge.rules.templates import compile_value
 
 _CLIENT: Final = frozenset({"user", "sid", "now"})
 """What may be read wherever one client is answered."""
 
-_OTHERS: Final = "*"
-"""The key of `errors.events` for all codes without an event of their own."""
-
-_DEFAULT_ERROR: Final = {
-    "type": "{error.type}",
-    "message": "{error.message}",
-    "code": "{error.code}",
-    "details": "{error.details}",
-    "timestamp": "{now}",
-}
+_REFUSED: Final = frozenset({"sid", "now", "error"})
+"""What may be read of a client that is not let in: nobody knows who it is."""
 
 
 class AuthRules(Struct, frozen=True, kw_only=True):
     """How clients show who they are, and what they are answered."""
 
     required: bool
+    """False: nobody is asked for a token, and no `allow` is asked."""
+    query_token: bool
     late: Late | None
     """None: only the handshake may carry the token."""
     authenticated: EmitTemplate
@@ -45,20 +38,8 @@ class AuthRules(Struct, frozen=True, kw_only=True):
     """Reads the fault as `{error...}`."""
     expired: EmitTemplate
     """Reads the fault as `{error...}` and the old claims as `{user...}`."""
-
-
-class ErrorRules(Struct, frozen=True, kw_only=True):
-    """How refusals look: an event for each code."""
-
-    always: bool
-    """Send the event also when the client asked for an ack."""
-    events: Mapping[Code, EmitTemplate]
-    other: EmitTemplate
-    """For a code without an event of its own."""
-
-    def find(self, code: Code) -> EmitTemplate:
-        """The event that tells a client of this code."""
-        return self.events.get(code, self.other)
+    refuse_with: EmitTemplate | None
+    """Reads the fault as `{error...}`. None: the CONNECT is refused."""
 
 
 class OnConnectRules(Struct, frozen=True, kw_only=True):
@@ -107,6 +88,11 @@ class NamespaceRules(Struct, frozen=True, kw_only=True):
     rooms: RoomIndex[RoomRule]
     commands: Mapping[str, CommandRule]
 
+    def errors_of(self, event: str) -> ErrorRules:
+        """How refusals of a client's event look: as its command says, else as the namespace does."""
+        rule = self.commands.get(event)
+        return self.errors if rule is None else rule.errors
+
     def find_room(self, room: str, words: Mapping[str, str]) -> tuple[RoomRule, Mapping[str, str]] | None:
         """The rule of a rendered room name and the words it captures, those of the namespace among them.
 
@@ -132,21 +118,31 @@ def compile_namespace(
     words = frozenset(name.words)
     own, shared = owner.namespace, owner.system.routes
     auth = _compile_auth((file if own.auth is None else place).at("auth"), own.auth or shared.auth, words)
-    errors = _compile_errors(
-        (file if own.errors is None else place).at("errors"), own.errors or shared.errors, words
-    )
+    errors = compile_errors(file.at("errors"), shared.errors, words, default_errors())
+    if own.errors is not None:
+        errors = compile_errors(place.at("errors"), own.errors, words, errors)
     allow = place.at("allow").attempt(compile_allow, own.allow, Known(words=words))
     on_connect = _compile_on_connect(place.at("on_connect"), own.on_connect, words)
-    rooms = _compile_rooms(merged, words, faults)
-    commands = _compile_commands(merged, name, tuple(pattern for pattern, _ in rooms), faults, schemas)
-    if len(faults.faults) > before or auth is None or errors is None or allow is None:
+    is_open = auth is not None and not auth.required
+    rooms = _compile_rooms(merged, words, faults, is_open=is_open)
+    around = CommandPlace(
+        place=place,
+        system=owner.system,
+        namespace=name,
+        rooms=tuple(pattern for pattern, _ in rooms),
+        schemas=schemas,
+        errors=errors,
+        is_open=is_open,
+    )
+    commands = _compile_commands(merged, around)
+    if len(faults.faults) > before or auth is None or allow is None:
         return None
     return NamespaceRules(
         pattern=merged.pattern,
         system=owner.system.name,
         name=name,
         auth=auth,
-        allow=allow,
+        allow=OPEN if is_open else allow,
         limits=own.limits or shared.limits,
         limits_name=owner.system.name if own.limits is None else f"{owner.system.name} {merged.pattern}",
         errors=errors,
@@ -162,31 +158,25 @@ def _compile_auth(place: Place, auth: NamespaceAuth, words: frozenset[str]) -> A
     authenticated = compile_emit(place.at("authenticated"), auth.authenticated, known)
     failed = compile_emit(place.at("failed"), auth.failed, failing)
     expired = compile_emit(place.at("expired"), auth.expired, failing)
+    refuse_with = None
+    if auth.refuse_with is not None:
+        refused = Known(words=words, roots=_REFUSED)
+        refuse_with = compile_emit(place.at("refuse_with"), auth.refuse_with, refused)
+        if auth.late is not None:
+            place.at("refuse_with").add(
+                "does not go together with late, which lets clients in before they sign in (keep one of them)"
+            )
     if authenticated is None or failed is None or expired is None:
         return None
     return AuthRules(
-        required=auth.required, late=auth.late, authenticated=authenticated, failed=failed, expired=expired
+        required=auth.required,
+        query_token=auth.query_token,
+        late=auth.late,
+        authenticated=authenticated,
+        failed=failed,
+        expired=expired,
+        refuse_with=refuse_with,
     )
-
-
-def _compile_errors(place: Place, errors: Errors, words: frozenset[str]) -> ErrorRules | None:
-    known = Known(words=words, roots=_CLIENT | {"error"})
-    other: EmitTemplate | None = EmitTemplate(event="error", payload=compile_value(_DEFAULT_ERROR, known))
-    events: dict[Code, EmitTemplate | None] = {}
-    for text, emit in errors.events.items():
-        template = compile_emit(place.at("events", text), emit, known)
-        if text == _OTHERS:
-            other = template
-        elif text in Code.__members__:
-            events[Code(text)] = template
-        else:
-            place.at("events", text).add(
-                f'unknown code "{text}" ({suggest(text, [*Code.__members__, _OTHERS])})'
-            )
-    if other is None:
-        return None
-    compiled = {code: template for code, template in events.items() if template is not None}
-    return ErrorRules(always=errors.always, events=compiled, other=other)
 
 
 def _compile_on_connect(place: Place, on_connect: OnConnect, words: frozenset[str]) -> OnConnectRules:
@@ -196,31 +186,21 @@ def _compile_on_connect(place: Place, on_connect: OnConnect, words: frozenset[st
     return OnConnectRules(join=join, emit=emit)
 
 
-def _compile_commands(
-    merged: MergedNamespace,
-    name: NamespacePattern,
-    rooms: tuple[RoomPattern, ...],
-    faults: Place,
-    schemas: Schemas,
-) -> dict[str, CommandRule]:
+def _compile_commands(merged: MergedNamespace, around: CommandPlace) -> dict[str, CommandRule]:
+    """The commands of all parts; `around` is the owner's, whose errors hold for all."""
     commands = {}
     for part in merged.parts:
-        around = CommandPlace(
-            place=Place(faults.faults, part.system.file, f"namespaces.{merged.pattern}"),
-            system=part.system,
-            namespace=name,
-            rooms=rooms,
-            schemas=schemas,
-        )
+        place = Place(around.place.faults, part.system.file, around.place.path)
+        here = structs.replace(around, place=place, system=part.system)
         for event, command in part.namespace.commands.items():
-            rule = compile_command(around, event, command)
+            rule = compile_command(here, event, command)
             if rule is not None:
                 commands[event] = rule
     return commands
 
 
 def _compile_rooms(
-    merged: MergedNamespace, words: frozenset[str], faults: Place
+    merged: MergedNamespace, words: frozenset[str], faults: Place, *, is_open: bool
 ) -> list[tuple[RoomPattern, RoomRule | None]]:
     """All rooms, those with a fault without their rule: a command that joins one is no further fault."""
     rooms: list[tuple[RoomPattern, RoomRule | None]] = []
@@ -228,6 +208,8 @@ def _compile_rooms(
         place = Place(faults.faults, part.system.file, f"namespaces.{merged.pattern}")
         for text, room in part.namespace.rooms.items():
             _compile_room(place.at("rooms", text), text, room, words, rooms)
+    if is_open:
+        return [(pattern, rule and structs.replace(rule, allow=OPEN)) for pattern, rule in rooms]
     return rooms
 
 

@@ -18,7 +18,9 @@ from bridge.rules.command_plan import (
     render_refusal_ack,
 )
 from bridge.rules.compile import Rules
+from bridge.rules.content import is_json, may_be_bytes
 from bridge.rules.emits import to_argument
+from bridge.rules.message_plan import read_reply
 from bridge.rules.routes import EventRoute
 from bridge.rules.schemas import BodyFault, Schema
 from bridge.rules.scope import MISSING, Scope
@@ -32,14 +34,13 @@ __all__ = [
     "plan_command",
     "plan_connect",
     "plan_event",
+    "read_reply",
     "render_answer",
     "render_refusal",
     "render_refusal_ack",
 ]
 
 _EVERYONE: Final = (EVERYONE,)
-_JSON: Final = frozenset({None, "", "application/json", "text/json", "text/plain"})
-_BINARY: Final = frozenset({None, "", "application/octet-stream"})
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -120,20 +121,15 @@ def _is_stale(route: EventRoute, delivery: Delivery, now: float) -> bool:
 def _decode(schema: Schema | None, delivery: Delivery) -> _Payload | BodyFault:
     content_type = delivery.content_type
     if schema is None:
-        if content_type not in _BINARY and _is_json(content_type):
+        if not may_be_bytes(content_type):
             return _to_type_fault("a body that is passed on as it is", content_type)
         return _Payload(MISSING, delivery.body)
-    if content_type not in _JSON and not _is_json(content_type):
+    if not is_json(content_type):
         return _to_type_fault("JSON", content_type)
     value = schema.decode(delivery.body)
     if isinstance(value, BodyFault):
         return value
     return _Payload(value, Raw(_encode(value)))
-
-
-def _is_json(content_type: str | None) -> bool:
-    kind = (content_type or "").partition(";")[0].strip().lower()
-    return kind in _JSON or kind.endswith("+json")
 
 
 def _to_type_fault(wanted: str, content_type: str | None) -> BodyFault:

@@ -10,7 +10,9 @@ MISSING: Final = UNSET
 
 Missing = UnsetType
 
-ROOTS: Final = frozenset({"body", "header", "message", "user", "sid", "now", "uuid", "room", "error"})
+ROOTS: Final = frozenset(
+    {"body", "header", "message", "user", "sid", "now", "uuid", "room", "error", "reply"}
+)
 """The first names of placeholders that are no words of a key or namespace."""
 
 
@@ -51,6 +53,8 @@ class Scope(Struct, frozen=True, kw_only=True):
     """The room that the place is about."""
     error: Mapping[str, object] = {}
     """Of a refusal: type, code, message, details, retry_after."""
+    reply: object = MISSING
+    """What a service answered to a request: any JSON value, or bytes."""
 
 
 class Known(Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from bridge.rules.scope import MISSING, Known, Scope
 
 Read = Callable[[Scope], object]
 
-_WHOLE: Final = frozenset({"sid", "uuid", "now", "body"})
+_WHOLE: Final = frozenset({"sid", "uuid", "now", "body", "reply"})
 _NAMED: Final = {
     "now": ("ms",),
     "message": ("id",),
@@ -159,6 +159,7 @@ _BASES: Final[Mapping[str, Read]] = {
     "message": attrgetter("message"),
     "user": attrgetter("user"),
     "error": attrgetter("error"),
+    "reply": attrgetter("reply"),
     "room": attrgetter("room"),
     "sid": _read_sid,
     "uuid": _read_uuid,

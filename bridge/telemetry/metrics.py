@@ -63,7 +63,7 @@ class Metrics:
         self.queue_length = Gauge(
             "bridged_queue_length",
             "What waits, by queue: inbox (commands), outbox_bytes (to clients), publishing (no confirm yet), "
-            "invalid (for bridge.invalid).",
+            "requests (no reply yet), invalid (for bridge.invalid).",
             ["queue"],
             registry=self.registry,
         )

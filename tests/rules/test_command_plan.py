@@ -343,12 +343,16 @@ def test_a_refusal_is_an_event_error_by_default(rules: Rules) -> None:
     ]
 
 
-def test_a_refusal_in_an_ack_says_when_to_try_again() -> None:
+def test_a_refusal_in_an_ack_says_when_to_try_again(rules: Rules) -> None:
     """A client that waits so long is let through: the time is rounded up."""
-    assert to_json(render_refusal_ack(LIMITED)) == [
+    found = rules.match_namespace("/shop/n")
+    assert found is not None
+    scope = client_scope(found[1], sign_in(), sid="s", now=0.0)
+
+    assert to_json(render_refusal_ack(found[0], LIMITED, scope)) == [
         {"status": "error", "code": "RATE_LIMITED", "message": "Too fast", "retry_after": 0.251}
     ]
-    assert to_json(render_refusal_ack(INVALID)) == [
+    assert to_json(render_refusal_ack(found[0], INVALID, scope)) == [
         {"status": "error", "code": "VALIDATION_FAILED", "message": "Bad"}
     ]
 

@@ -25,6 +25,7 @@ from tests.support.fakes import (
     RecordingFanout,
     RecordingInvalidSink,
     ScriptedPublisher,
+    ScriptedRequester,
     settle,
 )
 from tests.support.rules import compile_project
@@ -117,13 +118,14 @@ class Club:
         self.remembered = Remembered(100)
         self.fanout = RecordingFanout(self.memberships)
         self.publisher = ScriptedPublisher()
+        self.requester = ScriptedRequester()
         self.invalid = RecordingInvalidSink()
         self.sessions = Sessions()
         wall = self._wall
         self.pace = Pace(self.sessions, lambda: self.clock.steady)
         self.admission = Admission(self.sessions, TokenVerifier(rules.config.auth.jwt), self.pace, wall)
         self.rooms = Rooms(rules, self.memberships, self.remembered, self.fanout, wall)
-        self.uplink = Uplink(self.rooms, self.publisher, self.metrics, wall)
+        self.uplink = Uplink(self.rooms, self.publisher, self.requester, self.metrics, wall)
         self.downlink = Downlink(rules, self.remembered, self.fanout, self.invalid, self.metrics, wall)
         self.gateway = BridgeGateway(
             rules,

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from bridge.flow.ports import Client, Gateway
-from bridge.model import Argument, Delivery, Emission, Invalid, PublishMessage, PublishOutcome
+from bridge.model import Argument, Delivery, Emission, Invalid, PublishMessage, PublishOutcome, Reply, Request
 from bridge.state.memberships import Memberships
 
 
@@ -155,6 +155,20 @@ class ScriptedPublisher:
     def keys(self) -> list[str]:
         """Routing keys of all messages, in order."""
         return [message.routing_key for message in self.sent]
+
+
+class ScriptedRequester:
+    """A `Requester` that answers as a test says; nobody listens unless told otherwise."""
+
+    def __init__(self) -> None:
+        self.replies: deque[Reply | PublishOutcome] = deque()
+        """To the next requests."""
+        self.sent: list[Request] = []
+
+    async def request(self, request: Request) -> Reply | PublishOutcome:
+        """Note the request, answer as told."""
+        self.sent.append(request)
+        return self.replies.popleft() if self.replies else PublishOutcome.UNROUTABLE
 
 
 class RecordingInvalidSink:
