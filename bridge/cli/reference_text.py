@@ -65,6 +65,7 @@ Room names, routing keys, payloads and stamps may hold `{placeholders}`:
 | `{room.users}` | distinct users in the room that the command joins |
 | `{room.last.state_change.new_state}` | a field of the room's last such event (see `remember`) |
 | `{room.last_activity}` | the time of the room's last event of any kind |
+| `{reply}`, `{reply.title}` | what a service answered to a `request`, or a field of it |
 | `{error.code}`, `{error.message}`, `{error.type}`, `{error.details}`, `{error.retry_after}` | a refusal |
 
 `{x:-default}` stands in where `x` is missing, and may hold further placeholders:
@@ -75,6 +76,10 @@ a room whose value is missing is no room.
 Values are quoted in room names, so that `a:b` and `c` never name the room of `a` and `b:c`. What a
 client puts into a room or a routing key must be 1 to 128 characters without whitespace, control
 characters, `.`, `#` or `*`.
+
+A `join`, `leave` or `inside` that is exactly one placeholder of the body, `"{body.room}"`, is the whole name of
+a room, as in `agent:7`. It must fit an entry of the namespace's `rooms`, with words that hold no `:` either,
+else the command is UNKNOWN_ROOM.
 
 ### Routing keys and namespaces
 
@@ -166,6 +171,13 @@ namespaces:
 auth:
   late: {within: 10s}
   authenticated: {authenticated: {user_id: "{user.sub}", roles: "{user.roles:-[]}"}}
+namespaces:
+  /board:
+    auth: {required: false}                       # open: everyone, without a token
+  /ws:
+    auth:
+      query_token: true
+      refuse_with: {connection_error: {error_code: "{error.code}", error_message: "{error.message}"}}
 """,
     "Late": """\
 auth:
@@ -187,6 +199,8 @@ errors:
   events:
     RATE_LIMITED: {rate_limited: {message: "{error.message}", retry_after: "{error.retry_after}"}}
     "*": {error: {code: "{error.code}", message: "{error.message}"}}
+  names: {FORBIDDEN: ACCESS_DENIED, UNKNOWN_ROOM: NO_SUCH_ROOM}
+  ack: {status: error, error_code: "{error.code}", error_message: "{error.message}"}
 """,
     "Namespace": """\
 namespaces:
@@ -240,6 +254,19 @@ namespaces:
         limit: [10/s]
         publish: project.{project}.approval.resolve
         set: {project_name: "{project}", resolved_by: "{user.sub}", resolved_at: "{now}"}
+      subscribe: {schema: Room, join: "{body.room}", ack: {room: "{body.room}"}}
+      draw:                                       # socket.emit("draw", board, bytes), to the others
+        schema: Drawing                           # board: KeyWord, stroke: bytes
+        args: [board, stroke]
+        inside: "board:{body.board}"
+        publish: "board.{body.board}.stroke"
+        to: events
+        body: "{body.stroke}"
+        headers: {tenant: "{user.tenant}"}
+      read_board:                                 # a service answers
+        schema: Board
+        request: "board.{body.board}.read"
+        timeout: 3s
 """,
 }
 """One for each Struct of bridge/config/model.py, as it stands in its file."""

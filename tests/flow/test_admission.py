@@ -48,7 +48,7 @@ async def test_a_token_that_is_none_is_refused(club: Club, token: object) -> Non
     """Of whatever type; nothing is held."""
     refused = await club.try_connect("/hall", {"token": token})
     assert isinstance(refused, ConnectRefused)
-    assert refused.code is Code.NOT_AUTHENTICATED
+    assert refused.code is Code.INVALID_TOKEN
     assert club.left_over() == {}
 
 
