@@ -30,6 +30,7 @@ class JsClient:
     def __init__(self, process: "JsClients", number: int, namespace: str) -> None:
         self._process = process
         self._number = number
+        self._closed = False
         self.namespace = namespace
         self.events: list[tuple[str, list[object]]] = []
         """Every event that arrived: its name and its arguments."""
@@ -91,9 +92,12 @@ class JsClient:
         )
         return self.disconnects[-1]
 
-    async def wait_connected(self, times: int = 1, timeout: float = 10) -> None:
-        """Wait until it has connected that often and stands; raises JsConnectError when it is refused."""
-        refused = len(self.errors)
+    async def wait_connected(self, times: int = 1, timeout: float = 10, refused: int | None = None) -> None:
+        """Wait until it has connected that often and stands; raises JsConnectError when it is refused.
+
+        `refused` refusals are known already: by default all that have arrived so far.
+        """
+        refused = len(self.errors) if refused is None else refused
         await self.until(
             lambda: (self.connected and self.connects >= times) or len(self.errors) > refused,
             timeout,
@@ -111,8 +115,10 @@ class JsClient:
         await self._process.command("reconnect", self._number, auth=_pack(auth))
 
     async def close(self) -> None:
-        """Leave for good."""
-        await self._process.command("close", self._number)
+        """Leave for good; idempotent."""
+        if not self._closed:
+            self._closed = True
+            await self._process.command("close", self._number)
 
     async def kill(self) -> None:
         """Cut the TCP connection of a websocket, as a lost network does; the client then reconnects."""
@@ -220,11 +226,16 @@ class JsClients:
         )
         if wait:
             try:
-                await client.wait_connected(timeout=timeout)
+                await client.wait_connected(timeout=timeout, refused=0)
             except JsConnectError:
                 await client.close()
                 raise
         return client
+
+    async def close_all(self) -> None:
+        """Let all clients leave for good, so that the process may serve the next test."""
+        for client in self._clients.values():
+            await client.close()
 
     async def command(self, do: str, client: int, **fields: object) -> object:
         """Have Node carry out one command and return its answer."""

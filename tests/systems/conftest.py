@@ -1,0 +1,82 @@
+"""The daemons of these tests: one as shipped, one with short times; what they do is in tests/support."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.support.daemon import Daemon, edit_config
+from tests.support.js_client import JsClients
+from tests.support.portal import Portal, visit
+
+_FOLDER = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the tests of this folder in one event loop, so that they can share one Node process."""
+    for item in items:
+        if _FOLDER in item.path.parents and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def js() -> AsyncIterator[JsClients]:
+    """The official JavaScript client; each test closes the sockets that it opened."""
+    async with JsClients() as js:
+        yield js
+
+
+@pytest.fixture(scope="session")
+def portal_url(amqp_urls: Iterator[str]) -> str:
+    """The virtual host of the daemon as shipped."""
+    return next(amqp_urls)
+
+
+@pytest.fixture(scope="session")
+def portal_daemon(tmp_path_factory: pytest.TempPathFactory, portal_url: str) -> Iterator[Daemon]:
+    """The daemon with `config/bridge.yaml` as shipped; tests that share it do not disturb each other."""
+    daemon = Daemon(tmp_path_factory.mktemp("portal"), portal_url)
+    daemon.start()
+    yield daemon
+    assert daemon.stop() == 0
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def portal(portal_daemon: Daemon, portal_url: str, js: JsClients) -> AsyncIterator[Portal]:
+    """Browsers and services around the daemon as shipped."""
+    async with visit(portal_daemon, portal_url, js) as portal:
+        yield portal
+
+
+@pytest.fixture(scope="session")
+def quick_url(amqp_urls: Iterator[str]) -> str:
+    """The virtual host of the quick daemon."""
+    return next(amqp_urls)
+
+
+@pytest.fixture(scope="session")
+def quick_daemon(tmp_path_factory: pytest.TempPathFactory, quick_url: str) -> Iterator[Daemon]:
+    """The portal with short times, and with a rate that only the minute bounds."""
+    folder = tmp_path_factory.mktemp("quick")
+    grace = {"namespaces./portal.rooms.project:{project}.presence.grace": "1s"}
+    config = edit_config(
+        folder,
+        portal={
+            "auth.late.within": "1s",
+            "limits.rate": ["1000/s", "100/min"],
+            "limits.ban.duration": "1s",
+            **grace,
+        },
+    )
+    daemon = Daemon(folder, quick_url, config)
+    daemon.start()
+    yield daemon
+    assert daemon.stop() == 0
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def quick(quick_daemon: Daemon, quick_url: str, js: JsClients) -> AsyncIterator[Portal]:
+    """Browsers and services around the quick daemon."""
+    async with visit(quick_daemon, quick_url, js) as portal:
+        yield portal
