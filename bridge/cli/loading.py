@@ -16,6 +16,7 @@ from bridge.config.model import Config
 from bridge.errors import ConfigError, Fault
 from bridge.rules.compile import Rules, compile_rules
 from bridge.rules.schemas import Schemas, load_schemas
+from bridge.web.client_page import find_page_faults
 from bridge.web.tls import make_tls_context
 
 DEFAULT_CONFIG: Final = Path("config/bridge.yaml")
@@ -56,6 +57,7 @@ def load_project(config: Path, schemas: Path | None, environ: Mapping[str, str])
     if loaded is not None:
         faults += find_setting_faults(loaded.config, loaded.file)
         faults += _find_tls_faults(loaded.config, loaded.file)
+        faults += find_page_faults(loaded.config.http, loaded.file)
     if loaded is not None and found is not None:
         try:
             rules = compile_rules(loaded, found)
