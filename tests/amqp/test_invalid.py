@@ -9,6 +9,7 @@ from bridge.amqp.publisher import ConfirmingPublisher
 from bridge.config.model import InvalidQueue
 from bridge.model import Delivery, Invalid, PublishMessage, PublishOutcome
 from bridge.telemetry.metrics import Metrics
+from tests.support import fakes
 from tests.support.amqp import TOPOLOGY, make_config, running, until
 
 INVALID = Invalid(route="portal:state_change", reason="schema", error="no such state", path="$.new_state")
@@ -109,3 +110,18 @@ async def test_event_that_cannot_be_kept_does_not_hold_up_the_next() -> None:
     async with running(sink.run()), asyncio.timeout(5):
         await until(lambda: len(publisher.messages) == 2)
     assert metrics.registry.get_sample_value("bridged_invalid_dropped_total") == 1.0
+
+
+async def test_draining_waits_for_the_last_confirm() -> None:
+    """An empty sink is drained at once; one that waits for the broker is not."""
+    publisher = fakes.ScriptedPublisher()
+    publisher.holding = True
+    sink = InvalidSink(publisher, "bridge.invalid", "bridge.events", Metrics())
+    await sink.drain()
+    async with running(sink.run()):
+        sink.put(make_delivery(), INVALID, now=9.0)
+        drained = asyncio.create_task(sink.drain())
+        await fakes.settle()
+        assert not drained.done()
+        await publisher.release()
+        assert drained.done()
