@@ -67,7 +67,8 @@ def make_command_table(rules: Rules) -> Table:
                 if part is not None
             ]
             if command.publish is not None:
-                does.insert(0, f"publishes to {command.publish.exchange}")
+                verb = "publishes to" if command.publish.timeout is None else "requests from"
+                does.insert(0, f"{verb} {command.publish.exchange}")
             rows.append(
                 (command.name, command.schema or "(none)", namespace.pattern, ", ".join(does) or "acks")
             )
