@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiormq.abc import AbstractChannel, DeliveredMessage
 from pamqp.commands import Basic
@@ -55,7 +56,7 @@ async def answer(service: AbstractChannel, reply: Answer) -> str:
 
 
 async def reply_to(
-    service: AbstractChannel, message: DeliveredMessage, body: bytes, **properties: object
+    service: AbstractChannel, message: DeliveredMessage, body: bytes, **properties: Any
 ) -> None:
     """What a service does: publish to the request's `reply_to`, with its correlation id."""
     asked = message.header.properties
@@ -145,7 +146,7 @@ async def test_a_request_that_nobody_took_in_time_is_gone(amqp_url: str, service
 
 async def test_a_full_queue_refuses(amqp_url: str, service: AbstractChannel) -> None:
     """REJECTED, since the broker says so."""
-    arguments = {"x-max-length": 0, "x-overflow": "reject-publish"}
+    arguments: dict[str, Any] = {"x-max-length": 0, "x-overflow": "reject-publish"}
     await service.queue_declare("full", arguments=arguments)
     await service.queue_bind("full", EXCHANGE, "#")
     async with requesting(amqp_url) as (requester, _):
