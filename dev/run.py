@@ -1,4 +1,4 @@
-"""`make run`: a broker, the daemon and the example service, started in order and stopped together."""
+"""`make run`: a broker, the daemons and the example services, started in order and stopped together."""
 
 import contextlib
 import logging
@@ -23,6 +23,9 @@ _ROOT: Final = Path(__file__).resolve().parent.parent
 _STATE: Final = _ROOT / ".run"
 _BIN: Final = Path(sys.executable).parent
 _CONFIG: Final = "config/bridge.yaml"
+_OPEN_CONFIG: Final = "config/swallowtail.yaml"
+_SERVICES: Final = ("portal", "summit", "agents", "swallowtail")
+"""The example services, by the first word of their files."""
 _PROJECT: Final = "apollo"
 _READY_WITHIN: Final = 60.0
 _STOP_WITHIN: Final = 35.0  # the daemon drains for up to 30 s
@@ -50,32 +53,64 @@ def main() -> int:
 
 def _run(environ: Mapping[str, str]) -> None:
     port = _free_port(environ.get("PORT", "8000"))
+    open_port = _find_port(port + 1)
     secret = environ.get("JWT_SECRET") or make_secret(_STATE)
     with contextlib.ExitStack() as stack:
         url = stack.enter_context(broker(_STATE / "rabbitmq", environ, _say))
-        settings = {**environ, "AMQP_URL": url, "JWT_SECRET": secret, "PORT": str(port)}
-        daemon = stack.enter_context(_process("daemon", [_BIN / "bridged", "run", "-c", _CONFIG], settings))
+        pages = [f"http://{host}:{each}" for host in ("localhost", "127.0.0.1") for each in (port, open_port)]
+        settings = {
+            "CORS_ORIGINS": ", ".join([*pages, "null"]),  # `null` is the client page opened from disk
+            "CLIENT_PAGE": "true",
+            **environ,
+            "AMQP_URL": url,
+            "JWT_SECRET": secret,
+        }
+        processes = {}
+
+        def start(name: str, *command: str | Path, **more: str) -> subprocess.Popen[bytes]:
+            processes[name] = stack.enter_context(_process(name, command, {**settings, **more}))
+            return processes[name]
+
+        daemon = start("daemon", _BIN / "bridged", "run", "-c", _CONFIG, PORT=str(port))
+        beside = start(
+            "daemon of Swallowtail", _BIN / "bridged", "run", "-c", _OPEN_CONFIG, PORT=str(open_port)
+        )
         _await_ready(port, daemon)
-        service = [sys.executable, "examples/portal_service.py"]
-        example = stack.enter_context(_process("example", service, settings))
-        _greet(port, settings)
-        _supervise({"daemon": daemon, "example": example})
+        _await_ready(open_port, beside)
+        for name in _SERVICES:
+            start(f"example {name}", sys.executable, f"examples/{name}_service.py")
+        _greet(port, open_port, settings)
+        _supervise(processes)
 
 
 def _free_port(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise CannotRunError(f'PORT is "{text}": set it to a number from 1 to 65535')
     port = int(text)
+    try:
+        _try_port(port)
+    except OSError as error:
+        raise CannotRunError(
+            f"Port {port} cannot be used ({error.strerror}). Stop what listens there, "
+            f"or choose another one: PORT={port + 1} make run"
+        ) from None
+    return port
+
+
+def _find_port(wanted: int) -> int:
+    """The wanted port where it can be had, else one that the system chooses."""
+    try:
+        return _try_port(wanted)
+    except (OSError, OverflowError):
+        return _try_port(0)
+
+
+def _try_port(port: int) -> int:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("0.0.0.0", port))  # noqa: S104  the daemon's own address; nothing listens here
-        except OSError as error:
-            raise CannotRunError(
-                f"Port {port} cannot be used ({error.strerror}). Stop what listens there, "
-                f"or choose another one: PORT={port + 1} make run"
-            ) from None
-    return port
+        probe.bind(("0.0.0.0", port))  # noqa: S104  the daemon's own address; nothing listens here
+        bound: int = probe.getsockname()[1]
+        return bound
 
 
 def make_secret(folder: Path) -> str:
@@ -126,7 +161,7 @@ def _await_ready(port: int, daemon: subprocess.Popen[bytes]) -> None:
     raise CannotRunError(f"The daemon was not ready within {_READY_WITHIN:g} s: {answer}")
 
 
-def _greet(port: int, environ: Mapping[str, str]) -> None:
+def _greet(port: int, open_port: int, environ: Mapping[str, str]) -> None:
     command: list[str | Path] = [_BIN / "bridged", "token", "-c", _CONFIG, "--expires", "12h"]
     claims = ["--user", "demo", "--projects", _PROJECT, "--roles", "admin"]
     claims += ["--permissions", "approvals:write,monitoring:read"]
@@ -134,9 +169,12 @@ def _greet(port: int, environ: Mapping[str, str]) -> None:
     token = made.stdout.decode().strip()
     address = f"http://localhost:{port}"
     print(
-        f"\nbridged listens on {address}\n\n"
+        f"\nbridged listens on {address}\n"
+        f"and on http://localhost:{open_port}, for Swallowtail alone, which asks for no token\n\n"
         f"A token of the user demo, for the project {_PROJECT}, good for 12 hours:\n  {token}\n\n"
-        f"Watch events arrive, in another terminal in this folder:\n"
+        f"Watch events arrive, in a browser:\n"
+        f"  {address}/client#preset=portal&swallowtail={open_port}&token={token}\n\n"
+        f"or in another terminal in this folder:\n"
         f"  .venv/bin/bridged listen {address}/project/{_PROJECT} --token {token}\n\n"
         "Ctrl-C stops all of it.\n",
         flush=True,
