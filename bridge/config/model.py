@@ -94,6 +94,10 @@ class Tls(Section, frozen=True, kw_only=True):
     """PEM file of its private key, without a passphrase; relative to this file."""
 
 
+def _of_admins() -> Allow:
+    return {"roles": "admin"}
+
+
 class Stats(Section, frozen=True, kw_only=True):
     """A page for operators: how many clients a namespace has on this instance, and in which rooms."""
 
@@ -101,7 +105,7 @@ class Stats(Section, frozen=True, kw_only=True):
     """Where it is served, to whoever shows a token as `Authorization: Bearer ...`."""
     namespace: str
     """The namespace, by its concrete name."""
-    allow: Allow = field(default_factory=lambda: {"roles": "admin"})
+    allow: Allow = field(default_factory=_of_admins)
     """Who may see it."""
 
 
