@@ -1,7 +1,7 @@
 """Requests with reply: a reply, or the true reason why there is none."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from tests.support.proxy import Proxy
 
 KEY = "investigation.7.graph.sync"
 
-Answer = Callable[[DeliveredMessage], Awaitable[None]]
+Answer = Callable[[DeliveredMessage], Coroutine[Any, Any, None]]
 
 
 def make_request(body: bytes = b"\x00\x01", *, key: str = KEY, timeout: float = 5.0) -> Request:

@@ -68,14 +68,14 @@ def rules(tmp_path_factory: pytest.TempPathFactory) -> Rules:
     return compile_project(tmp_path_factory.mktemp("graph"), ROUTES, bodies=BODIES)
 
 
-def plan(rules: Rules, event: str, *args: object, **claims: object) -> CommandPlan:
+def plan(rules: Rules, event: str, *args: object, **claims: str) -> CommandPlan:
     """The plan of a command that is no refusal."""
     found = send(rules, "/graph", event, *args, principal=sign_in(**claims))
     assert isinstance(found, CommandPlan), found
     return found
 
 
-def message(rules: Rules, event: str, *args: object, **claims: object) -> PublishMessage:
+def message(rules: Rules, event: str, *args: object, **claims: str) -> PublishMessage:
     """The one message that is published."""
     (action,) = plan(rules, event, *args, **claims).actions
     assert isinstance(action, PublishMessage)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
 
@@ -149,7 +150,13 @@ class Club:
         return sign(self.rules.config.auth.jwt, given, now=self.clock.wall, lifetime=lifetime)
 
     async def try_connect(
-        self, namespace: str, auth: object = None, *, connection: str = "", bearer: str | None = None
+        self,
+        namespace: str,
+        auth: object = None,
+        *,
+        connection: str = "",
+        bearer: str | None = None,
+        query: Mapping[str, str] | None = None,
     ) -> RecordingClient | ConnectRefused:
         """Connect as the edge does it."""
         number = next(self._numbers)
@@ -157,7 +164,7 @@ class Club:
             self.gateway, namespace, connection or f"connection-{number}", f"sid-{number}"
         )
         headers = {} if bearer is None else {"authorization": bearer}
-        request = ConnectRequest(auth=auth, headers=headers, query={}, remote="192.0.2.1")
+        request = ConnectRequest(auth=auth, headers=headers, query=query or {}, remote="192.0.2.1")
         refused = await self.gateway.connect(client, request)
         if refused is not None:
             return refused
@@ -205,5 +212,6 @@ class Club:
             "present": self.rooms._presence.room_count,
             "grace": len(self.rooms._grace),
             "workers": len(self.uplink._workers),
+            "farewells": len(self.gateway._farewells),
         }
         return {name: number for name, number in held.items() if number}
