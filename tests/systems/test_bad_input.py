@@ -40,7 +40,6 @@ _BAD_NAMES = {
 @pytest.mark.parametrize(
     "namespace",
     [
-        "/",
         "/unknown",
         "/project",
         "/project/",
