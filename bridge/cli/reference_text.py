@@ -137,6 +137,14 @@ http:
   paths: [/socket.io, /ws]
   origins: "https://portal.example, http://localhost:3000"
 """,
+    "Tls": """\
+http:
+  tls: {certificate: /etc/bridged/fullchain.pem, key: /etc/bridged/key.pem}
+""",
+    "Stats": """\
+http:
+  stats: {path: /api/v1/websocket/stats, namespace: /ws, allow: {roles: admin}}
+""",
     "Auth": """\
 auth:
   jwt: {secret: "${JWT_SECRET}"}
