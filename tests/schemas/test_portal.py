@@ -178,7 +178,8 @@ def test_a_message_outside_the_bounds_is_refused(
 def test_every_event_of_the_document_has_an_example(rules: Rules) -> None:
     """No route is left untried."""
     keys = {example.key for example in EXAMPLES}
-    routed = [route for route in rules.routes if any(route.key.match(key) is not None for key in keys)]
+    routes = [route for route in rules.routes if route.system == "portal"]
+    routed = [route for route in routes if any(route.key.match(key) is not None for key in keys)]
 
-    assert routed == list(rules.routes)
-    assert len(set(itertools.chain(*(route.events for route in rules.routes)))) == 19
+    assert routed == routes
+    assert len(set(itertools.chain(*(route.events for route in routes)))) == 19
