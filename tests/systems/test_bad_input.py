@@ -220,7 +220,7 @@ async def test_a_client_that_emits_a_reserved_event_reaches_no_handler(quick: Po
         assert closed.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
     await other.wait_for("user_left", timeout=10)
     assert names(other) == ["joined_project", "user_joined", "user_left"]
-    users = {body["user_id"] for name, (body,) in other.events if name != "joined_project"}  # type: ignore[index]
+    users = {body["user_id"] for name, (body,) in other.events if name != "joined_project"}
     assert users == {quick.user}
     assert "Traceback" not in quick.daemon.log
 
