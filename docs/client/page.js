@@ -68,6 +68,12 @@ function chooseNamespace(name) {
   showChoices();
 }
 
+/** A connection that stands goes where the choice went. */
+function follow() {
+  if (state === "connected" || state === "connecting") connect();
+  else showEmpty();
+}
+
 function namespaceOf(name) {
   return system?.namespaces.find((namespace) => namespace.name === name);
 }
@@ -80,13 +86,13 @@ function fillCommand(event, payload) {
 }
 
 function showChoices() {
-  $("presets").replaceChildren(...SYSTEMS.map((each) => chip(each.name, each === system, () => { chooseSystem(each); showEmpty(); })));
+  $("presets").replaceChildren(...SYSTEMS.map((each) => chip(each.name, each === system, () => { chooseSystem(each); follow(); })));
   $("about").textContent = system?.about ?? "Any namespace of any bridged daemon.";
   const namespaces = system?.namespaces ?? [];
   const current = $("namespace").value;
   $("namespaces").replaceChildren(...namespaces.map(({ name }) => Object.assign(make("option"), { value: name })));
   $("namespace-choice").replaceChildren(
-    ...(namespaces.length > 1 ? namespaces.map(({ name }) => chip(name, name === current, () => { chooseNamespace(name); showEmpty(); })) : []),
+    ...(namespaces.length > 1 ? namespaces.map(({ name }) => chip(name, name === current, () => { chooseNamespace(name); follow(); })) : []),
   );
   const commands = Object.entries(namespaceOf(current)?.commands ?? {});
   $("commands").replaceChildren(
@@ -179,7 +185,7 @@ function connect() {
     addLife(`Connected to ${name} on ${server}`);
     $("transport").textContent = mine.io.engine.transport.name;
     mine.io.engine.once("upgrade", (transport) => { $("transport").textContent = transport.name; });
-    if (matchMedia("(max-width: 900px)").matches) $("connect-card").open = false;
+    if (matchMedia("(max-width: 900px)").matches) $("connect-card").open = $("send-card").open = false; // room for events
     probe();
   });
   mine.on("disconnect", (reason) => {
@@ -330,7 +336,6 @@ function render(entry) {
   head.append(make("span", "entry-name", entry.name));
   if (entry.kind !== "life") head.append(make("span", "entry-line", entry.args.map(toLine).join(", ").slice(0, 400)));
   const when = make("span", "entry-when");
-  if (entry.kind !== "life") when.append(makeCopy(entry));
   const lag = lagOf(entry);
   if (lag !== null) when.append(Object.assign(make("span", "entry-lag", `+${lag} ms`), { title: "Between the time that the event tells and its arrival here" }));
   const time = make("time", "", clock(entry.at));
@@ -339,6 +344,7 @@ function render(entry) {
   when.append(time, entry.age);
   head.append(when);
   node.append(head);
+  if (entry.args.length) node.append(makeCopy(entry));
   for (const arg of entry.args) node.append(...renderValue(arg));
   if (entry.ack !== undefined) showAck(entry);
   node.hidden = !matches(entry);
@@ -447,6 +453,7 @@ function makeNameChip(name) {
 function clear() {
   entries = [];
   waiting = [];
+  recent = [];
   counts.clear();
   total = 0;
   only = null;
@@ -480,7 +487,7 @@ function explainEmpty() {
   if (state === "connecting") return ["Connecting", "Events appear here as they arrive.", []];
   const code = (text) => make("code", "", text);
   return ["Watch events arrive", "", [
-    ["Choose a system on the left, or name any namespace of your own."],
+    ["Choose a system, or name any namespace of your own."],
     ["Paste a token: ", code("make run"), " prints one, and so does ", code("bridged token --user demo --projects apollo"), "."],
     ["Connect. Events appear here, newest first; commands go out with ", code("Send"), "."],
   ]];
@@ -501,7 +508,7 @@ function tick() {
 
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
-  $("theme").textContent = `Theme: ${theme}`;
+  $("theme").textContent = `◐ ${theme[0].toUpperCase()}${theme.slice(1)}`;
   try {
     localStorage.setItem("bridged-theme", theme);
   } catch {

@@ -6,7 +6,7 @@
 const SYSTEMS = [
   {
     name: "Portal",
-    about: "A web portal beside its orchestrator: projects, chats, monitoring.",
+    about: "Projects, their chats and approvals, and monitoring.",
     path: "/socket.io",
     namespaces: [
       {
@@ -38,7 +38,7 @@ const SYSTEMS = [
   },
   {
     name: "Summit",
-    about: "Runs of an agent, and investigations that people share. Subscribe to see events.",
+    about: "Runs and shared investigations: subscribe to see events.",
     path: "/socket.io",
     namespaces: [
       {
@@ -56,7 +56,7 @@ const SYSTEMS = [
   },
   {
     name: "Agents",
-    about: "A dashboard of agents and their tasks. You are in the room dashboard from the start.",
+    about: "Agents and tasks, in the room dashboard from the start.",
     path: "/ws",
     namespaces: [
       {
@@ -71,7 +71,7 @@ const SYSTEMS = [
   },
   {
     name: "SWE Agent",
-    about: "Projects, workflows, reviews and issues. You are in the room global from the start.",
+    about: "Projects, workflows, reviews and issues.",
     path: "/socket.io",
     namespaces: [
       {
@@ -86,7 +86,7 @@ const SYSTEMS = [
   },
   {
     name: "Swallowtail",
-    about: "Tasks of an instance, step by step. Needs no token; runs on a port of its own.",
+    about: "Tasks, step by step: subscribe to an instance. No token.",
     path: "/socket.io",
     open: true,
     namespaces: [
