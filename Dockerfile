@@ -19,6 +19,7 @@ COPY --from=build /opt/bridged /opt/bridged
 WORKDIR /app
 COPY config config
 COPY schemas schemas
+COPY docs docs
 ENV PATH=/opt/bridged/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
