@@ -37,11 +37,11 @@ def agent_run() -> Iterator[Event]:
     """What an agent's run tells, over and over again."""
     for number in itertools.count(1):
         yield about("status", status="RUNNING")
-        for step in range(5):
+        for step in range(3):
             now = datetime.now(UTC).isoformat(timespec="milliseconds")
             line: Body = {"level": "info", "message": f"Processing step {step + 1}...", "timestamp": now}
             yield about("log", entry=line)
-            yield about("update", status="RUNNING", progress=step / 5)
+            yield about("update", status="RUNNING", progress=step / 3)
         last = "FAILED" if number % 5 == 0 else "COMPLETED"
         yield about("update", status=last, progress=1)
         yield about("status", status=last)

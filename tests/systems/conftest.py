@@ -9,6 +9,8 @@ import pytest_asyncio
 from tests.support.daemon import Daemon, edit_config
 from tests.support.js_client import JsClients
 from tests.support.portal import Portal, visit
+from tests.support.summit import Summit, visit_summit
+from tests.support.swe import Swe, visit_swe
 
 _FOLDER = Path(__file__).parent
 
@@ -80,3 +82,17 @@ async def quick(quick_daemon: Daemon, quick_url: str, js: JsClients) -> AsyncIte
     """Browsers and services around the quick daemon."""
     async with visit(quick_daemon, quick_url, js) as portal:
         yield portal
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def summit(portal_daemon: Daemon, portal_url: str, js: JsClients) -> AsyncIterator[Summit]:
+    """Summit's browsers and services around the daemon as shipped."""
+    async with visit_summit(portal_daemon, portal_url, js) as summit:
+        yield summit
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def swe(portal_daemon: Daemon, portal_url: str, js: JsClients) -> AsyncIterator[Swe]:
+    """The SWE Agent's browsers and services around the daemon as shipped."""
+    async with visit_swe(portal_daemon, portal_url, js) as swe:
+        yield swe

@@ -1,64 +1,24 @@
 """The document's own client code runs against the bridge as it stands there."""
 
-import asyncio
-import json
-import os
-import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from tests.support.daemon import unique
+from tests.support.page import Page, open_page
 from tests.support.portal import Portal
 
 _PAGE = Path(__file__).parent / "portal_page.mjs"
 
 
-class Page:
-    """The page in its Node process: what it has shown so far."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self.shown: list[tuple[str, object]] = []
-
-    async def wait_for(self, on: str) -> object:
-        """Read until the page shows something of that name; returns it."""
-        assert self._process.stdout is not None
-        async with asyncio.timeout(10):
-            while line := await self._process.stdout.readline():
-                told = json.loads(line)
-                self.shown.append((told["on"], told["data"]))
-                if told["on"] == on:
-                    return told["data"]
-        raise AssertionError(f"the page ended; it had shown {self.shown}")
-
-    def tell(self, **told: object) -> None:
-        """Have the page do something."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(told).encode() + b"\n")
-
-
-@asynccontextmanager
-async def _open_page(portal: Portal, token: str) -> AsyncIterator[Page]:
-    node = shutil.which("node")
-    assert node is not None, "node is not installed"
+def _open_page(portal: Portal, token: str) -> AbstractAsyncContextManager[Page]:
+    """A page of the document's client, for the test's project."""
     environ = {
-        **os.environ,
         "PORT": str(portal.daemon.port),
         "PROJECT": portal.project,
         "TOKEN": token,
         "USER_ID": portal.user,
     }
-    process = await asyncio.create_subprocess_exec(
-        node, str(_PAGE), env=environ, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
-    try:
-        yield Page(process)
-    finally:
-        assert process.stdin is not None
-        process.stdin.close()
-        async with asyncio.timeout(10):
-            await process.wait()
+    return open_page(_PAGE, environ)
 
 
 async def test_the_documents_client_follows_a_project(portal: Portal) -> None:
