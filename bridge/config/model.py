@@ -180,8 +180,9 @@ class Limits(Section, frozen=True, kw_only=True):
     """Bytes that wait for one client; then its connection is cut."""
     outbox_age: Duration = Duration("10s")
     """How long a client may take nothing while something waits for it; then its connection is cut."""
-    inbox: Count = 64
-    """Commands of one client that wait for their turn; a further one is answered RATE_LIMITED."""
+    inbox: Count = 1000
+    """Commands of one client that wait for their turn, of two `payload`s together at most; a further one is
+    answered RATE_LIMITED. Shared documents send a command for each change, hundreds when text is pasted."""
     rooms: Count = 128
     """Rooms of one client in one namespace; a further join is answered FORBIDDEN."""
     attachments: Annotated[int, Meta(ge=0)] = 10
