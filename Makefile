@@ -22,7 +22,7 @@ setup: $(VENV)/.runtime ## Install the daemon into .venv; then: .venv/bin/bridge
 run: $(VENV)/.examples ## Start a broker if there is none, the daemon and the example services; Ctrl-C stops all of it
 	@$(BIN)/python -m dev.run
 
-test: $(VENV)/.dev tests/node_modules/.installed ## Install what the tests need, check the code and run all tests
+test: $(VENV)/.dev tests/node_modules/.installed examples/node_modules/.installed ## Install what the tests need, check the code and run all tests
 	@$(BIN)/python -c 'from dev.broker import find_scripts; raise SystemExit(find_scripts() is None)' \
 		|| dev/apt-install rabbitmq-server
 	@lint=0; $(MAKE) --no-print-directory lint || { lint=$$?; echo "make lint failed; the tests run all the same"; }; \
@@ -66,8 +66,8 @@ $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
 	@$(PIP) install --require-hashes -r requirements-dev.txt
 	@touch $@
 
-tests/node_modules/.installed: tests/package-lock.json
+%/node_modules/.installed: %/package-lock.json
 	@command -v npm >/dev/null || dev/apt-install nodejs npm
-	@echo "Installing the JavaScript client into tests/node_modules ..."
-	@npm ci --prefix tests --silent --no-audit --no-fund
+	@echo "Installing JavaScript packages into $*/node_modules ..."
+	@npm ci --prefix $* --silent --no-audit --no-fund
 	@touch $@

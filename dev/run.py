@@ -24,8 +24,14 @@ _STATE: Final = _ROOT / ".run"
 _BIN: Final = Path(sys.executable).parent
 _CONFIG: Final = "config/bridge.yaml"
 _OPEN_CONFIG: Final = "config/swallowtail.yaml"
-_SERVICES: Final = ("portal", "summit", "agents", "swallowtail")
-"""The example services, by the first word of their files."""
+_SERVICES: Final = {
+    "portal": "portal_service.py",
+    "summit": "summit_service.py",
+    "agents": "agents_service.py",
+    "SWE Agent": "swe_agent_broadcaster.py",
+    "swallowtail": "swallowtail_service.py",
+}
+"""The example services and their files."""
 _PROJECT: Final = "apollo"
 _READY_WITHIN: Final = 60.0
 _STOP_WITHIN: Final = 35.0  # the daemon drains for up to 30 s
@@ -77,8 +83,8 @@ def _run(environ: Mapping[str, str]) -> None:
         )
         _await_ready(port, daemon)
         _await_ready(open_port, beside)
-        for name in _SERVICES:
-            start(f"example {name}", sys.executable, f"examples/{name}_service.py")
+        for name, file in _SERVICES.items():
+            start(f"example {name}", sys.executable, f"examples/{file}")
         _greet(port, open_port, settings)
         _supervise(processes)
 

@@ -15,6 +15,9 @@ from bridge.errors import Code
 from bridge.telemetry.metrics import Metrics
 
 _ROOT = Path(__file__).parent.parent
+_JAVASCRIPT = tuple(
+    f"{folder}/{file}" for folder in ("tests", "examples") for file in ("package-lock.json", "package.json")
+)
 _LOCKS = ("requirements.txt", "requirements-examples.txt", "requirements-dev.txt")
 
 
@@ -26,7 +29,7 @@ def _pins(file: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("file", [*_LOCKS, "tests/package-lock.json", "tests/package.json"])
+@pytest.mark.parametrize("file", [*_LOCKS, *_JAVASCRIPT])
 def test_locks_name_no_host(file: str) -> None:
     """Where packages come from is the business of whoever installs them: no address and no path is locked."""
     text = (_ROOT / file).read_text(encoding="utf-8")
@@ -55,11 +58,12 @@ def test_locks_satisfy_the_project() -> None:
     assert runtime.items() <= examples.items() <= everything.items()
 
 
-def test_javascript_packages_are_pinned() -> None:
+@pytest.mark.parametrize(("folder", "package"), [("tests", "socket.io-client"), ("examples", "amqplib")])
+def test_javascript_packages_are_pinned(folder: str, package: str) -> None:
     """The official client, and whatever else a page needs, is locked to one version, with its hash."""
-    lock = json.loads((_ROOT / "tests/package-lock.json").read_text(encoding="utf-8"))
-    wanted = json.loads((_ROOT / "tests/package.json").read_text(encoding="utf-8"))["dependencies"]
-    assert "socket.io-client" in wanted
+    lock = json.loads((_ROOT / folder / "package-lock.json").read_text(encoding="utf-8"))
+    wanted = json.loads((_ROOT / folder / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    assert package in wanted
     assert wanted == {name: lock["packages"][f"node_modules/{name}"]["version"] for name in wanted}
     assert all("integrity" in package for name, package in lock["packages"].items() if name)
 
