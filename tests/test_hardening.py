@@ -190,6 +190,18 @@ async def test_namespaces_of_a_connection_are_bounded(running: Running) -> None:
     assert len(running.gateway.requests) <= 4
 
 
+async def test_a_client_that_is_never_let_in_is_disconnected(running: Running) -> None:
+    """Refusals by an event are counted as those by CONNECT_ERROR are."""
+    async with websocket(running, connected=False) as socket:
+        for _ in range(100):
+            await socket.send_str('40{"dismiss":"no"}')
+            assert (await socket.receive_str()).startswith("40{")
+            assert [await socket.receive_str() for _ in range(2)] == ['42["no"]', "41"]
+        assert await read_until_closed(socket) == []
+    assert len(running.gateway.requests) == 100
+    assert running.gateway.clients == {}
+
+
 async def test_an_event_before_the_connect_is_answered_closes_the_connection(running: Running) -> None:
     """Nothing reaches the gateway from a client that it has not admitted."""
     async with websocket(running, connected=False) as socket:

@@ -214,6 +214,8 @@ class Session:
             seat.is_open = True
             self._connection.send(encode_connect(seat.namespace, seat.sid))
             self._shared.gateway.connected(seat)
+            if not seat.is_open:  # refused with an event
+                self._count_refusal()
             return
         if admitted:
             self._tell(seat, CloseReason.SERVER_DISCONNECT, transport_lost=False)
@@ -228,6 +230,10 @@ class Session:
             if refused.retry_after is not None:
                 data["retry_after"] = refused.retry_after
         self._connection.send(encode_connect_error(namespace, refused.message, data))
+        self._count_refusal()
+
+    def _count_refusal(self) -> None:
+        """A connection that tries again and again, and is never let in, is closed."""
         self._refusals += 1
         if self._refusals >= _MAX_REFUSALS:
             self._connection.fail("too_many_refusals")

@@ -23,7 +23,8 @@ NAMESPACES = ("/", "/custom", "/other")
 class EchoGateway:
     """Admits everyone to a few namespaces, unless `auth` asks for something else; remembers what it saw.
 
-    `auth.refuse`: refused with that message. `auth.wait`: admitted once `let_in` is set.
+    `auth.refuse`: refused with that message. `auth.wait`: admitted once `let_in` is set. `auth.dismiss`:
+    admitted, and told that event and disconnected at once.
     """
 
     def __init__(self, memberships: Memberships[Client]) -> None:
@@ -53,6 +54,11 @@ class EchoGateway:
         return None
 
     def connected(self, client: Client) -> None:
+        auth = self.requests[-1].auth
+        if isinstance(auth, dict) and "dismiss" in auth:
+            client.emit(str(auth["dismiss"]), [])
+            client.disconnect()
+            return
         self.clients[client.sid] = client
         self.memberships.join(client.namespace, EVERYONE, client)
         if self.greets:
