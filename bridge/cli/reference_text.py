@@ -77,9 +77,9 @@ Values are quoted in room names, so that `a:b` and `c` never name the room of `a
 client puts into a room or a routing key must be 1 to 128 characters without whitespace, control
 characters, `.`, `#` or `*`.
 
-A `join`, `leave` or `inside` that is exactly one placeholder of the body, `"{body.room}"`, is the whole name of
-a room, as in `agent:7`. It must fit an entry of the namespace's `rooms`, with words that hold no `:` either,
-else the command is UNKNOWN_ROOM.
+A `join`, `leave` or `inside` that is exactly one placeholder of the body, `"{body.room}"`, is the whole
+name of a room, as in `agent:7`. It must fit an entry of the namespace's `rooms`, with words that hold no `:`
+either, else the command is UNKNOWN_ROOM.
 
 ### Routing keys and namespaces
 
