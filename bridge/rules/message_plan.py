@@ -7,7 +7,7 @@ from msgspec import DecodeError
 
 from bridge.errors import Code
 from bridge.model import Principal, PublishMessage, Refuse, Reply, Request
-from bridge.rules.bodies import to_refuse
+from bridge.rules.bodies import to_refuse, to_validation_refuse
 from bridge.rules.commands import CommandRule
 from bridge.rules.content import BINARY, is_json
 from bridge.rules.namespaces import NamespaceRules
@@ -28,7 +28,10 @@ def plan_message(
     key = publish.key.render(scope)
     if isinstance(key, BadValue):
         return to_refuse(key)
-    body, content_type = _render_body(rule, publish, scope)
+    try:
+        body, content_type = _render_body(rule, publish, scope)
+    except RecursionError:  # encoding gives up a few levels before decoding does
+        return to_validation_refuse("JSON is nested too deeply")
     message = PublishMessage(
         exchange=publish.exchange,
         routing_key=key,

@@ -94,3 +94,15 @@ def test_an_open_event_is_sent_whole(rules: Rules) -> None:
     (emission,) = plan_event(rules, deliver("pin.1.put", body), 0.0).emissions
     assert emission.rooms == ("board:b", "of:i")
     assert to_json(emission.args) == [body]
+
+
+def test_a_body_of_any_depth_is_published_or_refused(rules: Rules) -> None:
+    """Decoding and encoding give up at different depths: neither is a fault of the bridge."""
+    published = set()
+    for depth in range(1, 1200):
+        deep = msgspec.Raw(b"[" * depth + b"]" * depth)
+        found = send(rules, "/shop", "pin", {"board": "b", "deep": deep})
+        if isinstance(found, Refuse):
+            assert found.code is Code.VALIDATION_FAILED
+        published.add(isinstance(found, CommandPlan))
+    assert published == {True, False}
