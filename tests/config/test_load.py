@@ -133,3 +133,12 @@ def test_the_configuration_of_the_repository_loads() -> None:
     path = Path(__file__).parents[2] / "config" / "bridge.yaml"
     loaded = load_config(path, {"JWT_SECRET": "x" * 32})
     assert "portal" in [system.name for system in loaded.systems]
+
+
+def test_files_of_tls_are_relative_to_the_configuration(folder: Folder, tmp_path: Path) -> None:
+    """As the globs of `include` are; an absolute path stays."""
+    folder.write("bridge.yaml", "http: {tls: {certificate: tls/a.pem, key: /etc/tls/a.key}}")
+    folder.write("routes/a.yaml", ROUTES.format(name="a") + "  /a: {}")
+    tls = folder.load().config.http.tls
+    assert tls is not None
+    assert (tls.certificate, tls.key) == (str(tmp_path / "tls/a.pem"), "/etc/tls/a.key")

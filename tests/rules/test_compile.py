@@ -299,3 +299,32 @@ def test_tokens_must_be_verifiable(tmp_path: Path, jwt: str, fault: str) -> None
 
     assert fault in found
     assert find_faults(tmp_path, OPEN, config=config) == []
+
+
+@pytest.mark.parametrize(
+    ("stats", "fault"),
+    [
+        ("{namespace: /shop}", None),
+        ("{namespace: /shop, path: /stats, allow: [{roles: admin}, {sub: root}]}", None),
+        ("{namespace: /shoop}", 'http.stats.namespace: there is no namespace "/shoop"'),
+        ("{namespace: /shop, path: stats}", 'http.stats.path: "stats" is no path'),
+        ('{namespace: /shop, path: "/{x}"}', 'http.stats.path: "/{x}" is no path'),
+        ('{namespace: /shop, allow: {roles: "{id}"}}', "http.stats.allow.roles: "),
+    ],
+)
+def test_statistics_are_of_a_namespace_that_exists(tmp_path: Path, stats: str, fault: str | None) -> None:
+    """And no word of a key or namespace can be asked for."""
+    found = find_faults(tmp_path, with_namespace("{}"), config=f"http: {{stats: {stats}}}")
+    if fault is None:
+        assert found == []
+        assert compile_project(tmp_path, with_namespace("{}"), config=f"http: {{stats: {stats}}}").stats
+    else:
+        assert [text.startswith(f"bridge.yaml: {fault}") for text in found] == [True]
+
+
+def test_statistics_need_a_secret_where_nothing_else_does(tmp_path: Path) -> None:
+    """An open system may have a page for operators: its token must be verified."""
+    config = "http: {stats: {namespace: /shop}}"
+    routes = with_namespace("{auth: {required: false}}")
+    (found,) = find_faults(tmp_path, routes, config=config, secret="")
+    assert found.startswith("bridge.yaml: auth.jwt.secret: is not set, and http.stats asks for a token")

@@ -79,3 +79,14 @@ def test_any_history_agrees_with_a_plain_set_of_triples(steps: list[tuple[str, s
         assert rooms.room_count == len(places)
         assert rooms.namespace_count == len({ns for ns, _ in places})
         assert rooms.member_count == len({m for _, _, m in naive})
+
+
+def test_room_sizes_are_of_one_namespace() -> None:
+    """Rooms that have members, and how many; those of other namespaces are not among them."""
+    memberships: Memberships[str] = Memberships()
+    for namespace, room, member in (("/a", "x", "m"), ("/a", "x", "n"), ("/a", "y", "m"), ("/b", "x", "m")):
+        memberships.join(namespace, room, member)
+    assert memberships.room_sizes("/a") == {"x": 2, "y": 1}
+    memberships.leave("/a", "y", "m")
+    assert memberships.room_sizes("/a") == {"x": 2}
+    assert memberships.room_sizes("/c") == {}
