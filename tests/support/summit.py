@@ -31,12 +31,14 @@ class Summit:
             user or self.user, **{name: value for name, value in given.items() if value is not None}
         )
 
-    async def connect(self, *, user: str | None = None, **claims: object) -> JsClient:
-        """A client in `/realtime`."""
+    async def connect(
+        self, *, user: str | None = None, transports: list[str] | None = None, **claims: object
+    ) -> JsClient:
+        """A client in `/realtime`, on a websocket unless `transports` says otherwise."""
         return await self.js.connect(
             f"{self.daemon.url}/realtime",
             auth={"token": self.token(user=user, **claims)},
-            transports=["websocket"],
+            transports=transports or ["websocket"],
         )
 
     async def watch(self, **claims: object) -> JsClient:

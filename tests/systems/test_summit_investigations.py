@@ -118,6 +118,21 @@ async def test_bytes_are_relayed_to_the_others(summit: Summit, event: str, size:
     assert names(sender) == ["maestro:status_update"]
 
 
+@pytest.mark.parametrize("transports", [["polling"], ["polling", "websocket"]], ids=str)
+async def test_bytes_pass_every_transport(summit: Summit, transports: list[str]) -> None:
+    """Over HTTP polling, where bytes travel as base64, and through the upgrade: both ways, and as an ack."""
+    requests = await summit.services.take(f"investigation.{summit.investigation}.graph.sync")
+    one, two = [await summit.member(transports=transports) for _ in range(2)]
+    data = bytes(range(256))
+    await one.emit("graph:update", summit.investigation, data)
+    assert await two.wait_for("graph:update") == [[summit.investigation, data]]
+    answer = _sync(summit, two, data)
+    await requests.wait_for()
+    await summit.reply(requests, data)
+    assert await answer == data
+    assert requests.messages[0].body == data
+
+
 async def test_a_services_own_update_reaches_everybody(summit: Summit) -> None:
     """`except: sender` is about the browser that sent it: what a service publishes is for all."""
     clients = [await summit.watch(), await summit.watch()]
