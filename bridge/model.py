@@ -79,6 +79,12 @@ class Principal(Struct, frozen=True, kw_only=True):
     expires_at: float | None = None
     """Epoch seconds; None never expires (a namespace without authentication)."""
 
+    @property
+    def identity(self) -> str:
+        """The user within its tenant: two tenants may each have an `ada`. Empty without a token."""
+        tenant = self.claims.get("tenant")
+        return self.user if tenant is None else f"{tenant}\0{self.user}"
+
 
 class Command(Struct, frozen=True, kw_only=True):
     """One event that a client sent."""

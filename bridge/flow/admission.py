@@ -63,7 +63,7 @@ class Admission:
         if sign_in.user_id is not None and sign_in.user_id != found.user:
             return Refuse(code=Code.FORBIDDEN, message="The token belongs to another user")
         known = session.principal
-        if known is not None and not same_identity(known, found):
+        if known is not None and known.identity != found.identity:
             return Refuse(code=Code.FORBIDDEN, message="The session belongs to another user")
         return found
 
@@ -75,13 +75,13 @@ class Admission:
             missing = found.reason is FaultReason.MISSING
             code = Code.NOT_AUTHENTICATED if missing else Code.INVALID_TOKEN
             return Refuse(code=code, message=found.message)
-        left = self._pace.ban_left(namespace.limits_name, found.user)
+        left = self._pace.ban_left(namespace.limits_name, found.identity)
         if left is not None:
             return banned(left)
         if not namespace.allow.permits(found.claims, words):
             return Refuse(code=Code.FORBIDDEN, message="Access to this namespace is denied")
         most = namespace.limits.connections_per_user
-        others = self._sessions.connections(namespace.limits_name, found.user, besides=connection_id)
+        others = self._sessions.connections(namespace.limits_name, found.identity, besides=connection_id)
         if most is not None and others >= most:
             return Refuse(
                 code=Code.TOO_MANY_CONNECTIONS, message=f"A user may have {most} connections at once"
@@ -133,8 +133,3 @@ def _parse_sign_in(args: tuple[Argument, ...]) -> SignIn | None:
         return msgspec.json.decode(args[0], type=SignIn)
     except (ValueError, RecursionError):  # no JSON, no UTF-8, not the fields
         return None
-
-
-def same_identity(one: Principal, other: Principal) -> bool:
-    """Whether two tokens are of the same user of the same tenant."""
-    return one.user == other.user and one.claims.get("tenant") == other.claims.get("tenant")

@@ -159,7 +159,7 @@ class BridgeGateway:
         if plan.emit is not None:
             session.client.emit(*plan.emit)
         self._admission.watch_expiry(session, self._expire)
-        rapid = session.lane.sessions == 1 and self._reconnects.note(session.system, principal.user)
+        rapid = session.lane.sessions == 1 and self._reconnects.note(session.system, principal.identity)
         if rapid:
             self._metrics.rapid_reconnects.labels(session.namespace.pattern).inc()
         self._audit.opened(
@@ -233,8 +233,8 @@ class BridgeGateway:
     def _ban_if_due(self, session: Session) -> None:
         """End all stays of the user whose refusals were one too many."""
         for stay in self._pace.note_refusal(session):
-            user = stay.principal.user if stay.principal is not None else ""
-            refuse = banned(self._pace.ban_left(stay.namespace.limits_name, user) or 0.0)
+            identity = stay.principal.identity if stay.principal is not None else ""
+            refuse = banned(self._pace.ban_left(stay.namespace.limits_name, identity) or 0.0)
             self._refuse_waiting(stay, refuse)
             self._uplink.refuse(stay, refuse, event="-", ack_id=None)
             stay.client.disconnect()

@@ -46,10 +46,10 @@ class Pace:
         Clients without a token are nobody's: one of them does not shut out the others.
         """
         ban, principal = session.namespace.limits.ban, session.principal
-        if ban is None or principal is None or not principal.user:
+        if ban is None or principal is None or not principal.identity:
             return []
         now = self._clock()
-        key = (session.namespace.limits_name, principal.user)
+        key = (session.namespace.limits_name, principal.identity)
         counter = self._refusals.get(key)
         if counter is None:
             counter = self._refusals[key] = BanCounter(ban)
@@ -63,10 +63,10 @@ class Pace:
         self._bans.ban(*key, until=until, now=now)
         return self._sessions.of_user(*key)
 
-    def ban_left(self, limits_name: str, user: str) -> float | None:
+    def ban_left(self, limits_name: str, identity: str) -> float | None:
         """Seconds until the user's ban under these limits ends; None when there is none."""
         now = self._clock()
-        until = self._bans.banned_until(limits_name, user, now)
+        until = self._bans.banned_until(limits_name, identity, now)
         return None if until is None else until - now
 
 

@@ -66,7 +66,7 @@ class Rooms:
             return
         ref = RoomRef(system=session.system, room=room)
         self._places.setdefault(ref, Counter())[client.namespace] += 1
-        if self._presence.join(ref, session.principal.user, client.sid):
+        if self._presence.join(ref, session.principal.identity, client.sid):
             self._tell(session, session.principal, ref, "joined")
 
     def exit(self, session: Session, room: str) -> None:
@@ -119,7 +119,7 @@ class Rooms:
         places = self._places.get(ref)
         if principal is None or places is None or session.client.namespace not in places:
             return
-        last = self._presence.leave(ref, principal.user, session.client.sid)
+        last = self._presence.leave(ref, principal.identity, session.client.sid)
         if last:
             self._tell(session, principal, ref, "left")
         places[session.client.namespace] -= 1

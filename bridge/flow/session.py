@@ -153,7 +153,7 @@ class Sessions:
         session.stop_timer()
         del self._by_client[session.client]
         if session.principal is not None:
-            self._release(session, session.principal.user)
+            self._release(session, session.principal.identity)
         lane, key = session.lane, (session.client.connection_id, session.namespace.limits_name)
         lane.sessions -= 1
         if lane.sessions:
@@ -164,9 +164,9 @@ class Sessions:
         # Whoever leaves a namespace and comes back on the same connection has not slowed down by it.
         lane.timer = asyncio.get_running_loop().call_later(lane.memory, self._lanes.pop, key, None)
 
-    def connections(self, limits_name: str, user: str, *, besides: str) -> int:
+    def connections(self, limits_name: str, identity: str, *, besides: str) -> int:
         """How many connections the user has under these limits, not counting the one named."""
-        counted = self._connections.get((limits_name, user))
+        counted = self._connections.get((limits_name, identity))
         if counted is None:
             return 0
         return len(counted) - (besides in counted)
@@ -174,23 +174,23 @@ class Sessions:
     def sign_in(self, session: Session, principal: Principal) -> None:
         """The client is this principal from now on; a renewal keeps its user."""
         if session.principal is None:
-            key = (session.namespace.limits_name, principal.user)
+            key = (session.namespace.limits_name, principal.identity)
             counted = self._connections.setdefault(key, Counter())
             counted[session.client.connection_id] += 1
         session.principal = principal
 
-    def of_user(self, limits_name: str, user: str) -> list[Session]:
+    def of_user(self, limits_name: str, identity: str) -> list[Session]:
         """The stays of one user under these limits."""
         return [
             session
             for session in self._by_client.values()
             if session.namespace.limits_name == limits_name
             and session.principal is not None
-            and session.principal.user == user
+            and session.principal.identity == identity
         ]
 
-    def _release(self, session: Session, user: str) -> None:
-        key = (session.namespace.limits_name, user)
+    def _release(self, session: Session, identity: str) -> None:
+        key = (session.namespace.limits_name, identity)
         counted = self._connections[key]
         counted[session.client.connection_id] -= 1
         if counted[session.client.connection_id] == 0:

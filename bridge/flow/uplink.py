@@ -127,7 +127,7 @@ class Uplink:
             return await self._perform(session, plan)  # joins and leaves alone may be repeated as they are
         key = AnswerKey(
             namespace=session.client.namespace,
-            user=session.principal.user,
+            user=session.principal.identity,
             command=plan.rule.name,
             key=plan.idempotency_key,
         )

@@ -111,6 +111,18 @@ async def test_a_retry_gets_the_first_answer(club: Club) -> None:
     assert second.received(2) != first.received(1)
 
 
+async def test_a_user_of_another_tenant_is_another_user(club: Club) -> None:
+    """Two tenants may each have an ann: neither gets the other's answers, nor uses up her connections."""
+    first, second = await club.connect("ann", tenant="red"), await club.connect("ann", tenant="blue")
+    for client in (first, second):
+        client.send("say", {"table": "1", "idempotency_key": "k"}, ack=1)
+    await settle()
+    assert len(club.publisher.sent) == 2
+    assert second.received(1) != first.received(1)
+    for _ in range(2):  # connections_per_user
+        await club.connect("ann", tenant="green")
+
+
 async def test_a_refusal_by_the_broker_is_an_answer_too(club: Club) -> None:
     """A retry gets it again."""
     client = await club.connect("ann")
