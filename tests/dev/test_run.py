@@ -17,6 +17,15 @@ from dev.find_broker import run_container
 from dev.run import make_secret
 from tests.support.daemon import ROOT, SECRET, free_port
 
+SERVICES = (
+    "portal_service.py",
+    "summit_service.py",
+    "agents_service.py",
+    "swe_agent_broadcaster.py",
+    "swallowtail_service.py",
+)
+"""The example of each system."""
+
 
 @contextmanager
 def _make_run(environ: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
@@ -48,16 +57,15 @@ def _read_until(process: subprocess.Popen[str], last: str) -> str:
     raise AssertionError(f"it ended without {last!r}:\n{text}")
 
 
-def _children_of(pid: int) -> dict[str, int]:
-    """The processes that a process has started, by a word of their command lines."""
+def _children_of(pid: int) -> dict[int, str]:
+    """The command lines of the processes that a process has started."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
-    lines = {child: Path(f"/proc/{child}/cmdline").read_bytes().decode() for child in children}
-    return {
-        word: int(child)
-        for child, line in lines.items()
-        for word in ("bridged", "portal_service.py")
-        if word in line
-    }
+    return {int(child): Path(f"/proc/{child}/cmdline").read_bytes().decode() for child in children}
+
+
+def _find(children: Mapping[int, str], word: str) -> list[int]:
+    """Those whose command line holds a word."""
+    return [pid for pid, line in children.items() if word in line]
 
 
 def test_one_line_shows_events(amqp_url: str) -> None:
@@ -84,22 +92,22 @@ def test_one_line_shows_events(amqp_url: str) -> None:
     assert done.returncode == 0, done.stderr
     assert re.search(r"(state_change|task_update|approval_request) +\{", done.stdout)
     assert (code, "stopped" in rest) == (0, True), rest
-    assert set(children) == {"bridged", "portal_service.py"}
+    assert set(children) == {"bridge.yaml", "swallowtail.yaml", *SERVICES}
     assert not any(Path(f"/proc/{pid}").exists() for pid in children.values())
 
 
 def test_end_of_a_part_ends_all(amqp_url: str) -> None:
-    """When the example dies the daemon is stopped too, and the exit code tells of it."""
+    """When an example dies all others and the daemons are stopped too, and the exit code tells of it."""
     environ = {"AMQP_URL": amqp_url, "JWT_SECRET": SECRET, "PORT": str(free_port())}
     with _make_run(environ) as process:
         _read_until(process, "Ctrl-C stops all of it")
         children = _children_of(process.pid)
-        os.kill(children["portal_service.py"], signal.SIGKILL)
+        os.kill(_find(children, "portal_service.py")[0], signal.SIGKILL)
         assert process.stdout is not None
         rest = process.stdout.read()
         assert process.wait(30) == 1
-    assert "The example ended by itself (exit code -9)" in rest
-    assert not Path(f"/proc/{children['bridged']}").exists()
+    assert "The example portal ended by itself (exit code -9)" in rest
+    assert not any(Path(f"/proc/{pid}").exists() for pid in children.values())
 
 
 def test_port_in_use_is_said_clearly() -> None:
