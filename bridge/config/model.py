@@ -120,7 +120,8 @@ class Http(Section, frozen=True, kw_only=True):
     """Paths that speak Socket.IO."""
     origins: str = ""
     """Origins of pages that may connect, separated by commas; `*` is any, `null` a page from disk.
-    A client without an Origin header is no browser and is let in."""
+    A page of the daemon's own, by IP address or a name without dots, may connect in any case; a client
+    without an Origin header is no browser and is let in."""
     ping_interval: Duration = Duration("25s")
     """How often the server pings a client."""
     ping_timeout: Duration = Duration("60s")

@@ -79,7 +79,7 @@ class SocketServer:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         origin = request.headers.get("Origin")
-        if not self._origins.allows(origin):
+        if not self._origins.allows(origin, request.headers.get("Host")):
             return self._refuse(403, _FORBIDDEN, "origin")
         if request.method == "OPTIONS":
             return web.Response(status=204, headers=self._origins.preflight_headers(origin))
