@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.support.agents import Agents, visit_agents
 from tests.support.daemon import Daemon, edit_config
 from tests.support.js_client import JsClients
 from tests.support.portal import Portal, visit
 from tests.support.summit import Summit, visit_summit
+from tests.support.swallowtail import Swallowtail, run_swallowtail, visit_swallowtail
 from tests.support.swe import Swe, visit_swe
 
 _FOLDER = Path(__file__).parent
@@ -96,3 +98,44 @@ async def swe(portal_daemon: Daemon, portal_url: str, js: JsClients) -> AsyncIte
     """The SWE Agent's browsers and services around the daemon as shipped."""
     async with visit_swe(portal_daemon, portal_url, js) as swe:
         yield swe
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def agents(portal_daemon: Daemon, portal_url: str, js: JsClients) -> AsyncIterator[Agents]:
+    """The Agents' dashboards and services around the daemon as shipped."""
+    async with visit_agents(portal_daemon, portal_url, js) as agents:
+        yield agents
+
+
+@pytest.fixture(scope="session")
+def swallowtail_url(amqp_urls: Iterator[str]) -> str:
+    """The virtual host of Swallowtail's daemons."""
+    return next(amqp_urls)
+
+
+@pytest.fixture(scope="session")
+def swallowtail_daemon(tmp_path_factory: pytest.TempPathFactory, swallowtail_url: str) -> Iterator[Daemon]:
+    """The daemon with `config/swallowtail.yaml` as shipped: open, and without any secret."""
+    yield from run_swallowtail(tmp_path_factory.mktemp("swallowtail"), swallowtail_url, JWT_SECRET="")
+
+
+@pytest.fixture(scope="session")
+def guarded_daemon(tmp_path_factory: pytest.TempPathFactory, swallowtail_url: str) -> Iterator[Daemon]:
+    """The same in its authenticated form, by the one variable."""
+    yield from run_swallowtail(tmp_path_factory.mktemp("guarded"), swallowtail_url, SWALLOWTAIL_AUTH="true")
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def swallowtail(
+    swallowtail_daemon: Daemon, swallowtail_url: str, js: JsClients
+) -> AsyncIterator[Swallowtail]:
+    """Swallowtail's browsers and services around the open daemon."""
+    async with visit_swallowtail(swallowtail_daemon, swallowtail_url, js) as swallowtail:
+        yield swallowtail
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def guarded(guarded_daemon: Daemon, swallowtail_url: str, js: JsClients) -> AsyncIterator[Swallowtail]:
+    """Swallowtail's browsers and services around the authenticated daemon."""
+    async with visit_swallowtail(guarded_daemon, swallowtail_url, js) as swallowtail:
+        yield swallowtail
