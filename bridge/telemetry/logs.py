@@ -12,6 +12,7 @@ from collections.abc import Callable, MutableMapping
 from typing import Final, Literal, TextIO
 
 import structlog
+from aiohttp.http_exceptions import HttpProcessingError
 
 _Record = MutableMapping[str, object]
 _Processor = Callable[[object, str, _Record], _Record | str]
@@ -114,6 +115,10 @@ class _ForeignRecords(logging.Handler):
             message = str(record.msg)
         more = {"note": "further ones of this minute are left out"} if count == _FOREIGN_PER_MINUTE else {}
         error = record.exc_info or None
+        if error is not None and isinstance(error[1], HttpProcessingError):
+            # What is no HTTP is its sender's fault. The exception quotes it, with the token of its query.
+            self._log.warning("http.malformed", message=message, reason=type(error[1]).__name__, **more)
+            return
         self._log.log(
             record.levelno, "library.record", logger=record.name, message=message, exc_info=error, **more
         )

@@ -1,13 +1,15 @@
 """How clients of the SWE Agent come in: where the token may stand, the greeting, what a bad one is told."""
 
+import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
-from tests.support.daemon import make_token, unique
-from tests.support.js_client import JsClient, JsConnectError
-from tests.support.swe import Swe, seen
+from tests.support.daemon import Daemon, make_token, unique
+from tests.support.js_client import JsClient, JsClients, JsConnectError
+from tests.support.swe import Swe, seen, visit_swe
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
@@ -140,23 +142,57 @@ async def test_session_ends_with_its_token_and_can_be_renewed(swe: Swe) -> None:
     assert renewed.received("token_expired") == []
 
 
-async def test_no_token_is_ever_logged(swe: Swe) -> None:
-    """Neither a good nor a bad one, wherever it stood; the audit lines of both connections are there."""
-    good, bad = swe.token(), make_token(unique("mallory"), expires_in=-60)
-    for transports in (["websocket"], ["polling"]):
-        client = await connect(swe, query={"token": good}, transports=transports)
-        await client.wait_for("connection_established")
-        await client.close()
-        client = await connect(swe, query={"token": bad}, transports=transports)
-        await client.wait_disconnected()
-    opened, refused = f"user={swe.user}", "reason=INVALID_TOKEN"
-    await swe.daemon.until(
-        lambda: swe.daemon.log.count(opened) >= 4 and refused in swe.daemon.log, 5, "the audit lines"
-    )
-    log = swe.daemon.log
+@pytest.fixture
+def talkative(tmp_path: Path, amqp_url: str) -> Iterator[Daemon]:
+    """A daemon that logs all that it can."""
+    daemon = Daemon(tmp_path, amqp_url, environ={"LOG_LEVEL": "debug"})
+    daemon.start()
+    yield daemon
+    assert daemon.stop() == 0
+
+
+async def test_no_token_is_ever_logged(talkative: Daemon, amqp_url: str, js: JsClients) -> None:
+    """Neither a good nor a bad one, of any request; the audit lines of both connections are there."""
+    async with visit_swe(talkative, amqp_url, js) as swe:
+        good, bad = swe.token(), make_token(unique("mallory"), expires_in=-60)
+        for transports in (["websocket"], ["polling"]):
+            client = await connect(swe, query={"token": good}, transports=transports)
+            await client.wait_for("connection_established")
+            await client.close()
+            client = await connect(swe, query={"token": bad}, transports=transports)
+            await client.wait_disconnected()
+        for token in (good, bad):
+            await _send_strange_requests(talkative.port, token)
+        opened, refused = f"user={swe.user}", "reason=INVALID_TOKEN"
+        await talkative.until(
+            lambda: talkative.log.count(opened) >= 4 and talkative.log.count(refused) == 2,
+            5,
+            "the audit lines",
+        )
     for token in (good, bad):
-        assert not any(part in log for part in token.split(".")[1:])
-    assert "token=" not in log
+        assert not any(part in talkative.log for part in token.split("."))
+    assert "token" not in talkative.log.casefold().replace("invalid_token", "")
+
+
+async def _send_strange_requests(port: int, token: str) -> None:
+    """Requests that are no good HTTP or no good Socket.IO, with a token in their query."""
+    for line in (
+        f"GET /socket.io/?EIO=4&transport=polling&token={token} HTTP/1.1\r\nHost: a\r\nbad header",
+        f"GET /socket.io/?EIO=4&transport=polling&token={token} HTTP/9.9",
+        f"GET /socket.io/?EIO=4&transport=polling&token={token}\x01\x7f HTTP/1.1",
+        f"G@T /socket.io/?token={token} HTTP/1.1\r\nHost: a",
+        f"GET /socket.io/?EIO=3&transport=polling&token={token} HTTP/1.1\r\nHost: a",
+        f"GET /socket.io/?EIO=4&transport=polling&sid=none&token={token} HTTP/1.1\r\nHost: a",
+        f"GET /nowhere?token={token} HTTP/1.1\r\nHost: a",
+        f"GET http://[?token={token} HTTP/1.1\r\nHost: a",
+        f"POST /api/v1/websocket/stats?token={token} HTTP/1.1\r\nHost: a\r\nContent-Length: x",
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"{line}\r\nConnection: close\r\n\r\n".encode())
+        async with asyncio.timeout(5):
+            await reader.read()
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_rapid_reconnects_are_counted_and_named_in_the_audit(swe: Swe) -> None:

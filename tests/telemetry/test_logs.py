@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from aiohttp.http_exceptions import BadStatusLine
 
 from bridge.config.model import Log
 from bridge.telemetry.logs import Audit, configure_logs
@@ -162,6 +163,18 @@ def test_libraries_are_heard_from_warning_on_and_not_without_end() -> None:
     assert sum("logger=other" in line for line in lines) == 1
     assert any("left out" in line for line in lines)
     assert 'message="again 0"' in lines[0]
+
+
+def test_what_is_no_http_is_told_without_quoting_it() -> None:
+    """The exception holds the client's bytes, and these may hold a token."""
+    stream = _configured(Log())
+    try:
+        raise BadStatusLine("GET /?token=hidden HTTP/9.9")
+    except BadStatusLine:
+        logging.getLogger("aiohttp.server").exception("Error handling request from %s", "192.0.2.1")
+    (line,) = stream.getvalue().splitlines()
+    assert line.endswith('message="Error handling request from 192.0.2.1" reason=BadStatusLine')
+    assert "hidden" not in line
 
 
 def test_a_reader_that_went_away_does_not_end_the_daemon() -> None:
