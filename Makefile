@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-LOCK := .run/lock/bin/uv pip compile --quiet --no-config --default-index https://pypi.org/simple \
+LOCK := .run/lock/bin/uv pip compile --quiet --no-config \
 	--universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade \
 	--custom-compile-command 'make lock' pyproject.toml --group build
 

@@ -96,12 +96,10 @@ def test_without_a_secret_the_newcomer_learns_how_to_get_one(command: str) -> No
     assert "`make run` makes one in .run/" in text
 
 
-def test_a_short_secret_is_said_once_with_its_length() -> None:
-    """Two checks may find it, one says it."""
+def test_a_short_secret_is_no_fault() -> None:
+    """`run` warns of it: a product that exists may have one."""
     done = run_bridged("check", environ={"JWT_SECRET": "short"})
-    assert done.returncode == Exit.FAULTS
-    assert sum("auth.jwt.secret" in line for line in done.stdout.splitlines()) == 1
-    assert "5 bytes" in done.stdout
+    assert done.returncode == Exit.OK
 
 
 @pytest.mark.parametrize(
