@@ -25,6 +25,7 @@ run: $(VENV)/.examples ## Start a broker if there is none, the daemon and the ex
 test: $(VENV)/.dev tests/node_modules/.installed examples/node_modules/.installed ## Install what the tests need, check the code and run all tests
 	@$(BIN)/python -c 'from dev.broker import find_scripts; raise SystemExit(find_scripts() is None)' \
 		|| dev/apt-install rabbitmq-server
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || dev/apt-install chromium
 	@lint=0; $(MAKE) --no-print-directory lint || { lint=$$?; echo "make lint failed; the tests run all the same"; }; \
 		$(BIN)/python -m pytest $(ARGS) && exit $$lint
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 _TESTS = Path(__file__).parent.parent
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_NAMES = ("chromium", "google-chrome")
 
 
 class BrowserPage:
