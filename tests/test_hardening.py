@@ -12,8 +12,8 @@ from structlog.testing import capture_logs
 
 from bridge.config.model import Http, Limits
 from bridge.config.units import Duration, Size
+from bridge.sockets.clients import SocketClient
 from bridge.sockets.connection import Connection
-from bridge.sockets.session import Seat
 from tests.support.echo_gateway import Running, serve
 
 # --- Socket.IO: packets -----------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ async def test_a_message_over_the_bound_closes_the_connection(running: Running) 
 
 
 async def test_a_second_connect_to_a_namespace_is_refused(running: Running) -> None:
-    """The client's seat stays what it was."""
+    """The client stays what it was."""
     async with websocket(running) as socket:
         await socket.send_str("40")
         assert "VALIDATION_FAILED" in await socket.receive_str()
@@ -291,7 +291,7 @@ async def test_a_flood_leaves_no_memory_behind(running: Running) -> None:
             await socket.send_str(text)
             await read_until_closed(socket)
     async with asyncio.timeout(10):
-        while any(isinstance(thing, Connection | Seat) for thing in gc.get_objects()):
+        while any(isinstance(thing, Connection | SocketClient) for thing in gc.get_objects()):
             await asyncio.sleep(0.05)  # the last handler is still to return
             gc.collect()
 

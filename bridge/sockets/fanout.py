@@ -5,9 +5,9 @@ from typing import cast
 
 from bridge.flow.ports import Client
 from bridge.model import Emission
+from bridge.sockets.clients import SocketClient
 from bridge.sockets.connection import FREELY, Connection
 from bridge.sockets.messages import Batch, Message
-from bridge.sockets.session import Seat
 from bridge.sockets.socket_packets import encode_event
 from bridge.state.memberships import Memberships
 from bridge.telemetry.metrics import Metrics
@@ -54,15 +54,15 @@ class Fanout:
         """Give the share to every connection of the target, on top of what it has got already."""
         namespace, rooms, skip_sid = target
         for room in rooms:
-            # Every member was made by this edge: the gateway only passes seats on.
-            for seat in cast(Iterable[Seat], self._memberships.members(namespace, room)):
-                if not seat.is_open or seat.sid == skip_sid:
+            # Every member was made by this edge: the gateway only passes clients on.
+            for client in cast(Iterable[SocketClient], self._memberships.members(namespace, room)):
+                if not client.is_open or client.sid == skip_sid:
                     continue
-                had = plan.get(seat.connection)
+                had = plan.get(client.connection)
                 if had is None:
-                    plan[seat.connection] = share
+                    plan[client.connection] = share
                 elif had is not share:
-                    plan[seat.connection] = shares.union(had, share)
+                    plan[client.connection] = shares.union(had, share)
 
 
 class _Share:

@@ -10,13 +10,13 @@ from aiohttp import web
 
 from bridge.config.model import Http, Limits
 from bridge.flow.ports import Client, Gateway
+from bridge.sockets.clients import ClientFactory
 from bridge.sockets.connection import Connection, Handshake
 from bridge.sockets.endings import CloseReason
 from bridge.sockets.engine import Engine
 from bridge.sockets.fanout import Fanout
 from bridge.sockets.origins import Origins
 from bridge.sockets.polling import answer_get, answer_post, text_response
-from bridge.sockets.session import Sessions
 from bridge.sockets.websocket import serve_new, serve_upgrade
 from bridge.state.memberships import Memberships
 from bridge.telemetry.metrics import Metrics
@@ -48,8 +48,8 @@ class SocketServer:
         self._limits = limits
         self._metrics = metrics
         self._origins = Origins(http.origins)
-        self._sessions = Sessions(gateway, limits, metrics)
-        self._engine = Engine(http, limits, metrics, self._sessions.make)
+        self._factory = ClientFactory(gateway, limits, metrics)
+        self._engine = Engine(http, limits, metrics, self._factory.make)
         self._draining = False
 
     def attach(self, app: web.Application) -> None:
@@ -65,7 +65,7 @@ class SocketServer:
         The official client sees "transport close" and reconnects by itself, to another instance. Those
         that do not answer the close, or do not come to fetch it, are waited for `patience` seconds.
         """
-        self._draining = self._sessions.draining = True
+        self._draining = self._factory.draining = True
         connections = self._engine.connections
         random.shuffle(connections)
         size = -(-len(connections) // _BATCHES)

@@ -4,7 +4,7 @@ from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 M = TypeVar("M", bound=Hashable)
-"""A member: whatever the edge uses for one client's seat in a namespace."""
+"""A member: whatever the edge uses for one client."""
 
 Place = tuple[str, str]
 """Namespace and room."""

@@ -1,4 +1,4 @@
-"""The Socket.IO side of one connection: its namespaces, and the client's seat in each of them."""
+"""The Socket.IO side of one connection: its namespaces, and the client in each of them."""
 
 import asyncio
 import secrets
@@ -36,7 +36,7 @@ _MAX_REFUSALS: Final = 100
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
-class Seat:
+class SocketClient:
     """One client in one namespace; implements `flow.ports.Client`.
 
     It is silent until the CONNECT packet has gone out, and from `disconnect` on.
@@ -44,7 +44,7 @@ class Seat:
 
     __slots__ = (
         "__weakref__",
-        "_session",
+        "_siblings",
         "admission",
         "connection",
         "is_gone",
@@ -53,8 +53,8 @@ class Seat:
         "sid",
     )
 
-    def __init__(self, session: "Session", connection: Connection, namespace: str) -> None:
-        self._session = session
+    def __init__(self, siblings: "ConnectionClients", connection: Connection, namespace: str) -> None:
+        self._siblings = siblings
         self.connection = connection
         self.namespace = namespace
         self.sid = secrets.token_urlsafe(15)
@@ -83,11 +83,11 @@ class Seat:
     def disconnect(self) -> None:
         """End the namespace for the client; the gateway learns it before this returns. Idempotent."""
         if not self.is_gone:
-            self._session.end(self, CloseReason.SERVER_DISCONNECT)
+            self._siblings.end(self, CloseReason.SERVER_DISCONNECT)
 
 
-class Sessions:
-    """Makes the session of each connection; holds what they share."""
+class ClientFactory:
+    """Prepares each connection for its clients; holds what all connections share."""
 
     def __init__(self, gateway: Gateway, limits: Limits, metrics: Metrics) -> None:
         self.gateway = gateway
@@ -96,26 +96,26 @@ class Sessions:
         """Whether further namespaces are refused."""
         self._metrics = metrics
 
-    def make(self, engine: Engine, connection: Connection) -> "Session":
-        """The session of a new connection."""
-        return Session(self, engine, connection)
+    def make(self, engine: Engine, connection: Connection) -> "ConnectionClients":
+        """What takes the messages of a new connection."""
+        return ConnectionClients(self, engine, connection)
 
     def count_refused(self, reason: str) -> None:
         """A namespace was refused here; what the gateway refuses it counts itself."""
         self._metrics.refused.labels(reason).inc()
 
 
-class Session:
+class ConnectionClients:
     """Reads the packets of one connection and tells the gateway; implements `connection.Receiver`."""
 
-    __slots__ = ("_connection", "_engine", "_left", "_reader", "_refusals", "_seats", "_shared")
+    __slots__ = ("_clients", "_connection", "_engine", "_left", "_reader", "_refusals", "_shared")
 
-    def __init__(self, shared: Sessions, engine: Engine, connection: Connection) -> None:
+    def __init__(self, shared: ClientFactory, engine: Engine, connection: Connection) -> None:
         self._shared = shared
         self._engine = engine
         self._connection = connection
         self._reader = PacketReader(shared.limits.attachments, shared.limits.payload)
-        self._seats: dict[str, Seat] = {}
+        self._clients: dict[str, SocketClient] = {}
         self._left: deque[str] | None = None
         self._refusals = 0
 
@@ -142,26 +142,26 @@ class Session:
 
     def closed(self, reason: CloseReason) -> None:
         """The connection is over, and with it every namespace."""
-        for seat in list(self._seats.values()):
-            self._remove(seat, reason, transport_lost=True)
+        for client in list(self._clients.values()):
+            self._remove(client, reason, transport_lost=True)
 
-    def end(self, seat: Seat, reason: CloseReason) -> None:
+    def end(self, client: SocketClient, reason: CloseReason) -> None:
         """The gateway ends one namespace."""
-        if seat.is_open:
-            self._connection.send(encode_disconnect(seat.namespace))
-        self._leave(seat, reason)
+        if client.is_open:
+            self._connection.send(encode_disconnect(client.namespace))
+        self._leave(client, reason)
 
     def _receive_event(self, event: Event) -> None:
-        seat = self._seats.get(event.namespace)
-        if seat is not None and seat.is_open:
-            self._shared.gateway.received(seat, event.name, event.args, event.ack_id)
+        client = self._clients.get(event.namespace)
+        if client is not None and client.is_open:
+            self._shared.gateway.received(client, event.name, event.args, event.ack_id)
         elif self._left is None or event.namespace not in self._left:
             raise ProtocolError("not_connected")
 
     def _disconnect(self, packet: Disconnect) -> None:
-        seat = self._seats.get(packet.namespace)
-        if seat is not None:
-            self._leave(seat, CloseReason.CLIENT_DISCONNECT)
+        client = self._clients.get(packet.namespace)
+        if client is not None:
+            self._leave(client, CloseReason.CLIENT_DISCONNECT)
         elif self._left is None or packet.namespace not in self._left:
             raise ProtocolError("not_connected")
 
@@ -171,8 +171,8 @@ class Session:
             self._shared.count_refused(str(refused.code))
             self._refuse(packet.namespace, refused)
             return
-        seat = Seat(self, self._connection, packet.namespace)
-        self._seats[packet.namespace] = seat
+        client = SocketClient(self, self._connection, packet.namespace)
+        self._clients[packet.namespace] = client
         self._engine.set_vacant(self._connection, False)
         handshake = self._connection.handshake
         request = ConnectRequest(
@@ -181,47 +181,47 @@ class Session:
             query=dict(handshake.query),
             remote=handshake.remote,
         )
-        seat.admission = asyncio.create_task(self._admit(seat, request))
+        client.admission = asyncio.create_task(self._admit(client, request))
 
     def _check_connect(self, packet: Connect) -> ConnectRefused | None:
-        if packet.namespace in self._seats:
+        if packet.namespace in self._clients:
             return ConnectRefused(code=Code.VALIDATION_FAILED, message="Already connected to this namespace")
-        if len(self._seats) >= self._shared.limits.namespaces:
+        if len(self._clients) >= self._shared.limits.namespaces:
             return ConnectRefused(code=Code.TOO_MANY_CONNECTIONS, message="Too many namespaces")
         if self._shared.draining:
             return ConnectRefused(code=Code.SHUTTING_DOWN, message="The server is shutting down")
         return None
 
-    async def _admit(self, seat: Seat, request: ConnectRequest) -> None:
+    async def _admit(self, client: SocketClient, request: ConnectRequest) -> None:
         """Ask the gateway: the one task that a client ever costs, and only for so long."""
         refused: ConnectRefused | None = None
         admitted = True
         """Until the gateway has refused, it must be told of the client's end."""
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                refused = await self._shared.gateway.connect(seat, request)
+                refused = await self._shared.gateway.connect(client, request)
             admitted = refused is None
         except TimeoutError:
             refused = ConnectRefused(code=Code.TIMEOUT, message="The server took too long")
         except asyncio.CancelledError:
-            self._tell(seat, CloseReason.TRANSPORT_CLOSE, transport_lost=True)
+            self._tell(client, CloseReason.TRANSPORT_CLOSE, transport_lost=True)
             raise
         except Exception:
             _log.exception("connect.failed", address=request.remote)
             refused = ConnectRefused(code=Code.INTERNAL, message="Internal error")
-        seat.admission = None
-        if refused is None and not seat.is_gone:
-            seat.is_open = True
-            self._connection.send(encode_connect(seat.namespace, seat.sid))
-            self._shared.gateway.connected(seat)
-            if not seat.is_open:  # refused with an event
+        client.admission = None
+        if refused is None and not client.is_gone:
+            client.is_open = True
+            self._connection.send(encode_connect(client.namespace, client.sid))
+            self._shared.gateway.connected(client)
+            if not client.is_open:  # refused with an event
                 self._count_refusal()
             return
         if admitted:
-            self._tell(seat, CloseReason.SERVER_DISCONNECT, transport_lost=False)
-        if refused is not None and not seat.is_gone:
-            self._remove(seat, CloseReason.SERVER_DISCONNECT, transport_lost=False)
-            self._refuse(seat.namespace, refused)
+            self._tell(client, CloseReason.SERVER_DISCONNECT, transport_lost=False)
+        if refused is not None and not client.is_gone:
+            self._remove(client, CloseReason.SERVER_DISCONNECT, transport_lost=False)
+            self._refuse(client.namespace, refused)
 
     def _refuse(self, namespace: str, refused: ConnectRefused) -> None:
         data: dict[str, object] | None = None
@@ -238,24 +238,24 @@ class Session:
         if self._refusals >= _MAX_REFUSALS:
             self._connection.fail("too_many_refusals")
 
-    def _leave(self, seat: Seat, reason: CloseReason) -> None:
+    def _leave(self, client: SocketClient, reason: CloseReason) -> None:
         """One namespace ends; what the client sent to it before it knew is ignored."""
         if self._left is None:
             self._left = deque(maxlen=self._shared.limits.namespaces)
-        if seat.namespace not in self._left:
-            self._left.append(seat.namespace)
-        self._remove(seat, reason, transport_lost=False)
+        if client.namespace not in self._left:
+            self._left.append(client.namespace)
+        self._remove(client, reason, transport_lost=False)
 
-    def _remove(self, seat: Seat, reason: CloseReason, *, transport_lost: bool) -> None:
-        was_open = seat.is_open
-        seat.is_open, seat.is_gone = False, True
-        del self._seats[seat.namespace]
-        if not self._seats:
+    def _remove(self, client: SocketClient, reason: CloseReason, *, transport_lost: bool) -> None:
+        was_open = client.is_open
+        client.is_open, client.is_gone = False, True
+        del self._clients[client.namespace]
+        if not self._clients:
             self._engine.set_vacant(self._connection, True)
         if was_open:
-            self._tell(seat, reason, transport_lost=transport_lost)
-        elif seat.admission is not None:
-            seat.admission.cancel()
+            self._tell(client, reason, transport_lost=transport_lost)
+        elif client.admission is not None:
+            client.admission.cancel()
 
-    def _tell(self, seat: Seat, reason: CloseReason, *, transport_lost: bool) -> None:
-        self._shared.gateway.disconnected(seat, reason=reason.value, transport_lost=transport_lost)
+    def _tell(self, client: SocketClient, reason: CloseReason, *, transport_lost: bool) -> None:
+        self._shared.gateway.disconnected(client, reason=reason.value, transport_lost=transport_lost)
