@@ -30,14 +30,16 @@ _HEADERS: Final = {
 def find_page_folder() -> Path | None:
     """The folder `docs` that holds the page: of the project's own tree, else of the working directory."""
     folders = (Path(__file__).resolve().parents[2] / "docs", Path("docs").resolve())
-    return next((folder for folder in folders if (folder / PAGE).is_file()), None)
+    return next(
+        (folder for folder in folders if all((folder / name).is_file() for name in (PAGE, *_PARTS))), None
+    )
 
 
 def find_page_faults(http: Http, file: str) -> list[Fault]:
     """What is wrong where the page is asked for and not installed; `file` is the configuration's name."""
     if not http.client_page or find_page_folder() is not None:
         return []
-    message = f"docs/{PAGE} is not there: start the daemon in the project's folder, or set it to false"
+    message = f"docs/{PAGE} is not there, or not whole: start the daemon in the project's folder, or set it to false"
     return [Fault(file=file, path="http.client_page", message=message)]
 
 

@@ -89,3 +89,6 @@ def test_a_page_that_is_not_installed_is_a_fault(monkeypatch: pytest.MonkeyPatch
     assert find_page_faults(Http(), "bridge.yaml") == []
     (fault,) = find_page_faults(Http(client_page=True), "bridge.yaml")
     assert str(fault).startswith("bridge.yaml: http.client_page: docs/missing.html is not there")
+    monkeypatch.undo()
+    monkeypatch.setattr(client_page, "_PARTS", {"client/missing.js": "text/javascript"})
+    assert len(find_page_faults(Http(client_page=True), "bridge.yaml")) == 1
