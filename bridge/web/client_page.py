@@ -39,7 +39,7 @@ def find_page_faults(http: Http, file: str) -> list[Fault]:
     """What is wrong where the page is asked for and not installed; `file` is the configuration's name."""
     if not http.client_page or find_page_folder() is not None:
         return []
-    message = f"docs/{PAGE} is not there, or not whole: start the daemon in the project's folder, or set it to false"
+    message = f"docs/{PAGE} is not there, with its parts: start in the project's folder, or set it to false"
     return [Fault(file=file, path="http.client_page", message=message)]
 
 
