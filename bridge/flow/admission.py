@@ -28,7 +28,7 @@ class SignIn(Struct, frozen=True):
 
 
 class Admission:
-    """Decides who a client is; it changes the register of stays, and sends nothing."""
+    """Decides who a client is; it sets the timer of a session, and sends nothing."""
 
     def __init__(
         self, sessions: Sessions, verifier: TokenVerifier, pace: Pace, clock: Callable[[], float]

@@ -29,7 +29,7 @@ _EXPIRED = Refuse(code=Code.NOT_AUTHENTICATED, message="The token has expired")
 
 
 class BridgeGateway:
-    """Turns what clients do into stays, joins and commands; no method raises."""
+    """Turns what clients do into sessions, joins and commands; no method raises."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class BridgeGateway:
             self._enqueue(session, Pending(command, ack_id, size_of(command.args)))
 
     def disconnected(self, client: Client, *, reason: str, transport_lost: bool) -> None:
-        """End the stay of a client that is gone; what it sent before is still carried out."""
+        """End the session of a client that is gone; what it sent before is still carried out."""
         self._farewells.pop(client, None)
         session = self._sessions.get(client)
         if session is None:
@@ -231,13 +231,13 @@ class BridgeGateway:
             self._uplink.work(session)
 
     def _ban_if_due(self, session: Session) -> None:
-        """End all stays of the user whose refusals were one too many."""
-        for stay in self._pace.note_refusal(session):
-            identity = stay.principal.identity if stay.principal is not None else ""
-            refuse = banned(self._pace.ban_left(stay.namespace.limits_name, identity) or 0.0)
-            self._refuse_waiting(stay, refuse)
-            self._uplink.refuse(stay, refuse, event="-", ack_id=None)
-            stay.client.disconnect()
+        """End all sessions of the user whose refusals were one too many."""
+        for each in self._pace.note_refusal(session):
+            identity = each.principal.identity if each.principal is not None else ""
+            refuse = banned(self._pace.ban_left(each.namespace.limits_name, identity) or 0.0)
+            self._refuse_waiting(each, refuse)
+            self._uplink.refuse(each, refuse, event="-", ack_id=None)
+            each.client.disconnect()
 
     def _give_up_on(self, session: Session) -> None:
         """The client did not sign in: answer what it sent, then disconnect it."""

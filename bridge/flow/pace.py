@@ -41,7 +41,7 @@ class Pace:
         return None if wait is None else too_fast(wait)
 
     def note_refusal(self, session: Session) -> list[Session]:
-        """Count a refusal for rate; the stays of the user that end now, if it is one too many.
+        """Count a refusal for rate; the user's sessions, which end now, if it is one too many.
 
         Clients without a token are nobody's: one of them does not shut out the others.
         """

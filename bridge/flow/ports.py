@@ -51,7 +51,11 @@ class Fanout(Protocol):
 
 
 class Client(Protocol):
-    """One Socket.IO client: one connection's seat in one namespace; equal to itself alone."""
+    """One connection in one namespace, what Socket.IO calls a socket; equal to itself alone.
+
+    A page that uses three namespaces is one connection and three clients. What the flow knows of a client,
+    such as who it is, is its session.
+    """
 
     def __hash__(self) -> int:
         """By identity, since rooms are sets of clients."""

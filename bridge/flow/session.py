@@ -1,4 +1,4 @@
-"""One client's stay in one namespace, and the register of all stays of this instance."""
+"""What the flow knows of each client, its session; and the register of all sessions of this instance."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Pending(Struct, frozen=True):
 
 
 class Lane:
-    """What one connection shares over the namespaces of the same limits: how many stays, and their rates."""
+    """What one connection shares over the namespaces of the same limits: how many sessions, and their rates."""
 
     __slots__ = ("commands", "rate", "sessions", "timer")
 
@@ -34,7 +34,7 @@ class Lane:
         """Of the commands that have a limit of their own, by namespace pattern and event."""
         self.sessions = 0
         self.timer: asyncio.TimerHandle | None = None
-        """Of its own end, while it has no stay."""
+        """Of its own end, while it has no session."""
 
     @property
     def memory(self) -> float:
@@ -43,7 +43,7 @@ class Lane:
 
 
 class Session:
-    """One client's stay in one namespace, from its connection to its end."""
+    """One client, from the moment it connects to the namespace until it has left."""
 
     __slots__ = (
         "client",
@@ -111,7 +111,7 @@ class Session:
 
 
 class Sessions:
-    """All stays of this instance: by client, by connection and limits, by user and limits."""
+    """All sessions of this instance: by client, by connection and limits, by user and limits."""
 
     def __init__(self) -> None:
         self._by_client: dict[Client, Session] = {}
@@ -129,13 +129,13 @@ class Sessions:
         return sum(len(session.inbox) for session in self)
 
     def get(self, client: Client) -> Session | None:
-        """The stay of this client, if it has one."""
+        """The session of this client, if it has one."""
         return self._by_client.get(client)
 
     def open(
         self, client: Client, namespace: NamespaceRules, words: Mapping[str, str], remote: str
     ) -> Session:
-        """Begin a stay; all stays of one connection under the same limits share a lane."""
+        """Begin a session; all sessions of one connection under the same limits share a lane."""
         key = (client.connection_id, namespace.limits_name)
         lane = self._lanes.get(key)
         if lane is None:
@@ -148,7 +148,7 @@ class Sessions:
         return session
 
     def close(self, session: Session, *, transport_lost: bool) -> None:
-        """End a stay, with its share of the user's connections."""
+        """End a session, with its share of the user's connections."""
         session.closed = True
         session.stop_timer()
         del self._by_client[session.client]
@@ -180,7 +180,7 @@ class Sessions:
         session.principal = principal
 
     def of_user(self, limits_name: str, identity: str) -> list[Session]:
-        """The stays of one user under these limits."""
+        """The sessions of one user under these limits."""
         return [
             session
             for session in self._by_client.values()

@@ -187,7 +187,7 @@ class ComingAndGoing(RuleBasedStateMachine):
 
     @rule(client=clients)
     def flood(self, client: RecordingClient) -> None:
-        """Knocks so fast that the user is banned, with all stays in the system."""
+        """Knocks so fast that the user is banned, with all sessions in the system."""
         guest = self.model.guests.get(client.sid)
         if guest is None or guest.user is None or guest.namespace != "/hall":
             return
@@ -242,7 +242,7 @@ class ComingAndGoing(RuleBasedStateMachine):
         self.runner.close()
 
     def live(self) -> list[RecordingClient]:
-        """The clients that have a stay."""
+        """The clients that have a session."""
         return [
             session.client for session in self.club.sessions if isinstance(session.client, RecordingClient)
         ]

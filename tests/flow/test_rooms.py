@@ -66,7 +66,7 @@ async def test_a_user_who_drops_and_returns_was_never_gone(club: Club) -> None:
 
 
 async def test_a_user_who_drops_and_stays_away_is_gone_after_the_grace(club: Club) -> None:
-    """Also one who comes back without a seat; a leave on purpose is told at once."""
+    """Also one who comes back and takes no seat at a table; a leave on purpose is told at once."""
     bob, ann, eve = await club.seat("bob"), await club.seat("ann"), await club.seat("eve")
     bob.log.clear()
     ann.drop()
