@@ -36,7 +36,7 @@ lint: $(VENV)/.dev ## Check style, types, the direction of imports and the gener
 	@$(BIN)/lint-imports --no-logo --no-cache
 	@$(BIN)/bridged docs --check
 
-docs: setup ## Write docs/configuration.md anew from the docstrings of bridge/config/model.py
+docs: setup ## Write docs/configuration.md anew from the docstrings of bridge/config
 	@$(BIN)/bridged docs
 
 lock: ## Choose the newest versions anew and write requirements.txt, -examples.txt and -dev.txt

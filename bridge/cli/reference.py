@@ -6,13 +6,13 @@ import itertools
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from typing import Literal, get_args, get_origin
+from typing import Annotated, Literal, get_args, get_origin
 
 import msgspec
 import yaml
 from msgspec import Struct
 
-from bridge.config import model
+from bridge.config import model, route_model
 from bridge.config.units import Duration, Rate, Size
 
 _UNITS = {Duration: "duration", Size: "size", Rate: "rate"}
@@ -53,11 +53,11 @@ def read_sections(root: type[Struct]) -> list[SectionReference]:
 
 
 class _Docstrings:
-    """The strings that stand below the fields of bridge/config/model.py."""
+    """The strings that stand below the fields of the configuration's Structs."""
 
     def __init__(self) -> None:
-        tree = ast.parse(inspect.getsource(model))
-        classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+        trees = [ast.parse(inspect.getsource(module)) for module in (model, route_model)]
+        classes = [node for tree in trees for node in tree.body if isinstance(node, ast.ClassDef)]
         self.fields = {node.name: dict(read_following_strings(node.body)) for node in classes}
         self.defaults = {node.name: dict(_written_defaults(node.body)) for node in classes}
 
@@ -135,14 +135,16 @@ def _name_alias(hint: object) -> str | None:
     """`Allow` and `Emit` are named and explained once, not spelt out."""
     if hint == model.Allow:
         return "allow"
-    if hint == dict[str, model.Emit]:
+    if hint == dict[str, route_model.Emit]:
         return "mapping of emits"
-    if hint in (model.Emit, model.Emit | None):
+    if hint in (route_model.Emit, route_model.Emit | None):
         return "emit"
     return None
 
 
 def _name_type(kind: object) -> str:
+    if get_origin(kind) is Annotated:
+        return _name_type(get_args(kind)[0]) + _name_bounds(get_args(kind)[1])
     if get_origin(kind) is Literal:
         return " or ".join(f"`{value}`" for value in get_args(kind))
     if get_origin(kind) in (typing.Union, types.UnionType):
@@ -156,6 +158,12 @@ def _name_type(kind: object) -> str:
             return "section"
         return _UNITS.get(kind) or _SCALARS[kind]
     return _SCALARS[object] if kind is typing.Any else str(kind)
+
+
+def _name_bounds(meta: object) -> str:
+    if not isinstance(meta, msgspec.Meta) or meta.ge is None:
+        return ""
+    return f", at least {meta.ge}" if meta.le is None else f", {meta.ge} to {meta.le}"
 
 
 def _plural(name: str) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 INTRODUCTION: Final = """\
 # Configuration
 
-<!-- Made by `bridged docs` from bridge/config/model.py; `make lint` holds it up to date. -->
+<!-- Made by `bridged docs` from the Structs of bridge/config; `make lint` holds it up to date. -->
 
 The daemon reads one file, `config/bridge.yaml` unless `-c FILE` names another, and the *route files*
 that it includes. `bridged check` lists every fault of all of them, with the place and the remedy; a
@@ -277,4 +277,4 @@ namespaces:
         timeout: 3s
 """,
 }
-"""One for each Struct of bridge/config/model.py, as it stands in its file."""
+"""One for each Struct of bridge/config, as it stands in its file."""

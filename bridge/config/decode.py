@@ -1,4 +1,4 @@
-"""Decodes plain values into the Structs of model.py, and finds every fault of them, not only the first."""
+"""Decodes plain values into the Structs of the configuration, and finds every fault, not only the first."""
 
 from difflib import get_close_matches
 from types import NoneType, UnionType
@@ -7,7 +7,8 @@ from typing import Annotated, Final, Literal, TypeVar, Union, get_args, get_orig
 from msgspec import NODEFAULT, Meta, ValidationError, convert
 from msgspec.structs import fields
 
-from bridge.config.model import Emit, Section
+from bridge.config.model import Section
+from bridge.config.route_model import Emit
 from bridge.config.source import join_path
 from bridge.config.units import Duration, Rate, Size
 from bridge.config.variables import Substituted
@@ -65,7 +66,7 @@ class _Decoder:
         return section(**decoded) if len(self.faults) == before else FAULTY
 
     def decode(self, value: object, wanted: object, path: str) -> object:
-        """Decode a value of any type that model.py uses."""
+        """Decode a value of any type that they use."""
         origin, arguments = get_origin(wanted), get_args(wanted)
         if wanted is object:
             return _plain(value)

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from bridge.config.model import Namespace, OnConnect, RouteFile
+from bridge.config.route_model import Namespace, OnConnect, RouteFile
 from bridge.errors import Fault
 
 

@@ -24,7 +24,7 @@ class Pending(Struct, frozen=True):
 
 
 class Lane:
-    """What one connection shares over the namespaces of the same limits: how many sessions, and their rates."""
+    """What a connection shares over all namespaces of the same limits: its number of sessions, and rates."""
 
     __slots__ = ("commands", "rate", "sessions", "timer")
 

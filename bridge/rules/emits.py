@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec import Raw, Struct, json
 
-from bridge.config.model import Emit
+from bridge.config.route_model import Emit
 from bridge.model import Argument
 from bridge.rules.faults import Place
 from bridge.rules.scope import MISSING, Known, Scope

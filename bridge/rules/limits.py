@@ -2,7 +2,7 @@
 
 from collections import deque
 
-from bridge.config.model import Ban
+from bridge.config.route_model import Ban
 from bridge.config.units import Rate
 
 

@@ -6,7 +6,7 @@ from typing import Final
 from msgspec import Struct, structs
 
 from bridge.config.load import MergedNamespace
-from bridge.config.model import Late, NamespaceAuth, NamespaceLimits, OnConnect, Presence, Room
+from bridge.config.route_model import Late, NamespaceAuth, NamespaceLimits, OnConnect, Presence, Room
 from bridge.rules.access import OPEN, Access, compile_allow
 from bridge.rules.commands import CommandPlace, CommandRule, compile_command
 from bridge.rules.emits import EmitTemplate, compile_emit

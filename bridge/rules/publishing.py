@@ -5,7 +5,7 @@ from typing import Final
 from msgspec import Struct, structs
 
 from bridge.config.load import System
-from bridge.config.model import Command
+from bridge.config.route_model import Command
 from bridge.rules.faults import Place
 from bridge.rules.scope import Known
 from bridge.rules.targets import KeyTemplate, compile_key

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct, structs
 
-from bridge.config.model import Errors
+from bridge.config.route_model import Errors
 from bridge.errors import Code
 from bridge.model import Argument, Refuse
 from bridge.rules.emits import Emitted, EmitTemplate, compile_emit, to_argument

@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Struct
 
 from bridge.config.load import System
-from bridge.config.model import Event
+from bridge.config.route_model import Event
 from bridge.rules.emits import find_name_fault
 from bridge.rules.faults import Place, suggest
 from bridge.rules.keys import KeyPattern, parse_key_pattern

@@ -35,7 +35,9 @@ class Metrics:
             registry=self.registry,
         )
         self.connections = Gauge(
-            "bridged_connections", "Open connections; a page has one, whatever namespaces it uses.", registry=self.registry
+            "bridged_connections",
+            "Open connections; a page has one, whatever namespaces it uses.",
+            registry=self.registry,
         )
         self.clients = Gauge(
             "bridged_clients", "Clients by namespace, as configured.", ["namespace"], registry=self.registry

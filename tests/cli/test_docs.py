@@ -11,10 +11,15 @@ from bridge.cli.docs import docs, render_reference
 from bridge.cli.exits import CliError, Exit
 from bridge.cli.reference import SectionReference, read_sections
 from bridge.cli.reference_text import EXAMPLES
-from bridge.config import model
+from bridge.config import model, route_model
 
-SECTIONS = [section for root in (model.Config, model.RouteFile) for section in read_sections(root)]
+SECTIONS = [section for root in (model.Config, route_model.RouteFile) for section in read_sections(root)]
 TEXT = render_reference()
+STRUCTS = {
+    name: value
+    for name, value in (vars(model) | vars(route_model)).items()
+    if isinstance(value, type) and issubclass(value, model.Section) and value is not model.Section
+}
 
 
 def _convert(value: object, kind: type) -> object:
@@ -25,13 +30,8 @@ def _convert(value: object, kind: type) -> object:
 
 
 def test_every_section_of_the_model_is_described_once() -> None:
-    """No Struct of bridge/config/model.py is left out."""
-    structs = {
-        name
-        for name, value in vars(model).items()
-        if isinstance(value, type) and issubclass(value, model.Section) and value is not model.Section
-    }
-    assert sorted(section.struct for section in SECTIONS) == sorted(structs)
+    """No Struct of bridge/config is left out."""
+    assert sorted(section.struct for section in SECTIONS) == sorted(STRUCTS)
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.struct)
@@ -49,7 +49,7 @@ def test_every_example_is_valid_where_it_stands(section: SectionReference) -> No
         value = next(iter(value.values())) if name.startswith("<") else value[name]
     if section.struct == "Config":
         value["http"]["port"] = 8000  # a variable of the environment, put in by the loader
-    _convert(value, getattr(model, section.struct))
+    _convert(value, STRUCTS[section.struct])
 
 
 def test_defaults_are_shown_as_they_are_written() -> None:
@@ -59,6 +59,13 @@ def test_defaults_are_shown_as_they_are_written() -> None:
     assert "| `audience` | text | - |" in TEXT
     assert "| `rate` | list of rates | `[]` |" in TEXT
     assert "| `late` | [section](#system-auth-late) | - |" in TEXT
+
+
+def test_types_are_written_for_people() -> None:
+    """Bounds in words; nothing of Python's own notation."""
+    assert "| `prefetch` | number, 1 to 65535 | `1000` |" in TEXT
+    assert "| `connections` | number, at least 1 | `10000` |" in TEXT
+    assert not re.search(r"typing|msgspec|Annotated|<class", TEXT)
 
 
 def test_every_link_of_the_page_leads_somewhere() -> None:

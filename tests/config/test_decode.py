@@ -4,7 +4,8 @@ import pytest
 from msgspec.structs import fields
 
 from bridge.config.decode import decode_section
-from bridge.config.model import Config, RouteFile, Section
+from bridge.config.model import Config, Section
+from bridge.config.route_model import RouteFile
 from bridge.config.units import Duration, Rate, Size
 from bridge.config.variables import Substituted
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bridge.config.model import Ban
+from bridge.config.route_model import Ban
 from bridge.config.units import Duration, Rate
 from bridge.rules.limits import BanCounter, RateWindow
 
