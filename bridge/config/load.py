@@ -8,14 +8,12 @@ from typing import TypeVar
 from msgspec import Struct, structs
 
 from bridge.config.decode import decode_section
-from bridge.config.merge import MergedNamespace, NamespacePart, System, merge_namespaces
+from bridge.config.merge import MergedNamespace, System, merge_namespaces
 from bridge.config.model import Config, Section
 from bridge.config.route_model import RouteFile
 from bridge.config.source import read_yaml
 from bridge.config.variables import substitute_variables
 from bridge.errors import ConfigError, Fault
-
-__all__ = ["Loaded", "MergedNamespace", "NamespacePart", "System", "load_config"]
 
 S = TypeVar("S", bound=Section)
 

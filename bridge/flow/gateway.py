@@ -14,9 +14,9 @@ from bridge.flow.rooms import Rooms
 from bridge.flow.session import Pending, Session, Sessions
 from bridge.flow.uplink import Uplink, size_of
 from bridge.model import EVERYONE, Argument, Command, Principal, Refuse
+from bridge.rules.command_plan import client_scope, plan_connect, render_refusal_ack
 from bridge.rules.compile import Rules
 from bridge.rules.emits import Emitted, to_argument
-from bridge.rules.plan import client_scope, plan_connect, render_refusal_ack
 from bridge.rules.scope import Scope
 from bridge.telemetry.logs import Audit
 from bridge.telemetry.metrics import Metrics

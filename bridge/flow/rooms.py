@@ -10,9 +10,9 @@ from typing import Literal
 from bridge.flow.ports import Client, Fanout
 from bridge.flow.session import Session
 from bridge.model import EVERYONE, Emission, Principal, RoomRef
+from bridge.rules.command_plan import client_scope
 from bridge.rules.compile import Rules
 from bridge.rules.namespaces import PresenceRules
-from bridge.rules.plan import client_scope
 from bridge.rules.scope import RoomView
 from bridge.state.memberships import Memberships
 from bridge.state.presence import Presence

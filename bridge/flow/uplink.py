@@ -13,16 +13,16 @@ from bridge.flow.ports import Publisher, Requester
 from bridge.flow.rooms import Rooms
 from bridge.flow.session import Pending, Session
 from bridge.model import Argument, Join, Leave, PublishMessage, PublishOutcome, Refuse, Request
-from bridge.rules.plan import (
+from bridge.rules.command_plan import (
     Answer,
     CommandPlan,
     client_scope,
     plan_command,
-    read_reply,
     render_answer,
     render_refusal,
     render_refusal_ack,
 )
+from bridge.rules.message_plan import read_reply
 from bridge.rules.scope import MISSING
 from bridge.state.answers import Answered, AnswerKey, Answers, Begun, Running
 from bridge.telemetry.metrics import Metrics

@@ -4,7 +4,7 @@ from typing import Final
 
 from msgspec import Struct, structs
 
-from bridge.config.load import System
+from bridge.config.merge import System
 from bridge.config.route_model import Command
 from bridge.config.units import Rate
 from bridge.rules.access import OPEN, Access, compile_allow

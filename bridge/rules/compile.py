@@ -5,7 +5,8 @@ from typing import Final
 
 from msgspec import Struct
 
-from bridge.config.load import Loaded, MergedNamespace, System
+from bridge.config.load import Loaded
+from bridge.config.merge import MergedNamespace, System
 from bridge.config.model import Config, Http
 from bridge.errors import ConfigError
 from bridge.rules.access import Access, compile_allow

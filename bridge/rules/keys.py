@@ -5,9 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from bridge.rules.words import is_id, is_key_word, parse_word_name
-
-__all__ = ["Any", "Capture", "KeyPattern", "Many", "is_id", "is_key_word", "parse_key_pattern", "split_key"]
+from bridge.rules.words import is_key_word, parse_word_name
 
 MAX_KEY_BYTES: Final = 255
 _MAX_COMBINATIONS: Final = 256

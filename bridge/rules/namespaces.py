@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec import Struct, structs
 
-from bridge.config.load import MergedNamespace
+from bridge.config.merge import MergedNamespace
 from bridge.config.route_model import Late, NamespaceAuth, NamespaceLimits, OnConnect, Presence, Room
 from bridge.rules.access import OPEN, Access, compile_allow
 from bridge.rules.commands import CommandPlace, CommandRule, compile_command

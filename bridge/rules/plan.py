@@ -6,39 +6,12 @@ import msgspec
 from msgspec import Raw, Struct
 
 from bridge.model import EVERYONE, Argument, Delivery, Emission, Invalid, Remember, RoomRef
-from bridge.rules.command_plan import (
-    Answer,
-    CommandPlan,
-    ConnectPlan,
-    client_scope,
-    plan_command,
-    plan_connect,
-    render_answer,
-    render_refusal,
-    render_refusal_ack,
-)
 from bridge.rules.compile import Rules
 from bridge.rules.content import is_json, may_be_bytes
 from bridge.rules.emits import to_argument
-from bridge.rules.message_plan import read_reply
 from bridge.rules.routes import EventRoute
 from bridge.rules.schemas import BodyFault, Schema
 from bridge.rules.scope import MISSING, Scope
-
-__all__ = [
-    "Answer",
-    "CommandPlan",
-    "ConnectPlan",
-    "EventPlan",
-    "client_scope",
-    "plan_command",
-    "plan_connect",
-    "plan_event",
-    "read_reply",
-    "render_answer",
-    "render_refusal",
-    "render_refusal_ack",
-]
 
 _EVERYONE: Final = (EVERYONE,)
 

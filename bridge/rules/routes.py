@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from bridge.config.load import System
+from bridge.config.merge import System
 from bridge.config.route_model import Event
 from bridge.rules.emits import find_name_fault
 from bridge.rules.faults import Place, suggest

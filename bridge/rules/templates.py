@@ -6,20 +6,8 @@ from typing import Final
 from msgspec import DecodeError, Struct, json, to_builtins
 
 from bridge.rules.placeholders import Part, Placeholder, parse_template
-from bridge.rules.scope import MISSING, Known, Missing, Problem, RoomView, Scope, TemplateError
+from bridge.rules.scope import MISSING, Known, Missing, Problem, Scope, TemplateError
 from bridge.rules.sources import Read, compile_source
-
-__all__ = [
-    "MISSING",
-    "Known",
-    "RoomView",
-    "Scope",
-    "TemplateError",
-    "TextTemplate",
-    "ValueTemplate",
-    "compile_text",
-    "compile_value",
-]
 
 _NOTHING: Final[frozenset[str]] = frozenset()
 

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from bridge.errors import Code
 from bridge.model import Command, Join, Leave, Principal, PublishMessage, Refuse, RoomRef
-from bridge.rules.compile import Rules
-from bridge.rules.plan import (
+from bridge.rules.command_plan import (
     CommandPlan,
     client_scope,
     plan_command,
@@ -19,6 +18,7 @@ from bridge.rules.plan import (
     render_refusal,
     render_refusal_ack,
 )
+from bridge.rules.compile import Rules
 from bridge.rules.scope import RoomView
 from tests.support.rules import compile_project, compile_shipped, send, sign_in, to_json
 

@@ -5,7 +5,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from bridge.rules.key_index import KeyIndex
-from bridge.rules.keys import KeyPattern, is_id, is_key_word, parse_key_pattern
+from bridge.rules.keys import KeyPattern, parse_key_pattern
+from bridge.rules.words import is_id, is_key_word
 
 _WORDS = st.sampled_from(["a", "b", "c", "d", "", "*", "#", "x y"])
 _KEYS = st.lists(_WORDS, max_size=6).map(".".join)

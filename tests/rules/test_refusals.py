@@ -6,9 +6,9 @@ import pytest
 
 from bridge.errors import Code
 from bridge.model import Refuse
+from bridge.rules.command_plan import client_scope, render_refusal, render_refusal_ack
 from bridge.rules.compile import Rules
 from bridge.rules.namespaces import NamespaceRules
-from bridge.rules.plan import client_scope, render_refusal, render_refusal_ack
 from tests.support.rules import compile_project, find_faults, sign_in, to_json
 
 ROUTES = """

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from bridge.errors import Code
 from bridge.model import Join, Leave, PublishMessage, Refuse
+from bridge.rules.command_plan import CommandPlan
 from bridge.rules.compile import Rules
 from bridge.rules.names import RoomIndex, parse_room_pattern, quote
-from bridge.rules.plan import CommandPlan
 from tests.support.rules import compile_project, find_faults, send, sign_in
 
 BODIES = """

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from bridge.rules.scope import ROOTS, Known, RoomView, Scope, TemplateError
+from bridge.rules.scope import MISSING, ROOTS, Known, RoomView, Scope, TemplateError
 from bridge.rules.sources import format_time
-from bridge.rules.templates import MISSING, compile_text, compile_value
+from bridge.rules.templates import compile_text, compile_value
 
 
 class Task(Struct, rename="camel"):

@@ -10,8 +10,8 @@ import msgspec
 from bridge.config.load import load_config
 from bridge.errors import ConfigError
 from bridge.model import Argument, Command, Delivery, Principal, Refuse
+from bridge.rules.command_plan import CommandPlan, plan_command
 from bridge.rules.compile import Rules, compile_rules
-from bridge.rules.plan import CommandPlan, plan_command
 from bridge.rules.schemas import load_schemas
 
 ROOT = Path(__file__).parent.parent.parent
