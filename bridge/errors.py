@@ -15,7 +15,6 @@ class Code(StrEnum):
     UNKNOWN_NAMESPACE = "UNKNOWN_NAMESPACE"
     UNKNOWN_COMMAND = "UNKNOWN_COMMAND"
     UNKNOWN_ROOM = "UNKNOWN_ROOM"
-    TOO_LARGE = "TOO_LARGE"
     FORBIDDEN = "FORBIDDEN"
     NOT_AUTHENTICATED = "NOT_AUTHENTICATED"
     INVALID_TOKEN = "INVALID_TOKEN"  # noqa: S105  a word for clients
@@ -41,7 +40,6 @@ _KINDS = {
     Code.UNKNOWN_NAMESPACE: "validation",
     Code.UNKNOWN_COMMAND: "validation",
     Code.UNKNOWN_ROOM: "validation",
-    Code.TOO_LARGE: "validation",
     Code.RATE_LIMITED: "validation",
     Code.FORBIDDEN: "authentication",
     Code.NOT_AUTHENTICATED: "authentication",

@@ -148,7 +148,7 @@ class Refuse(Struct, frozen=True, kw_only=True):
     details: tuple[Mapping[str, object], ...] | None = None
     """Faults of the client's own input: `{"message": ..., "path": [...]}`."""
     retry_after: float | None = None
-    """Seconds."""
+    """Seconds, in whole milliseconds; whoever waits so long is let through."""
 
 
 class PublishOutcome(StrEnum):

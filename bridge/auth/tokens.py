@@ -1,10 +1,9 @@
 """Verifies JSON Web Tokens purely: no clock, no network; and signs the ones that `bridged token` prints.
 
 The library checks the signature alone. Claims are checked here, against a Struct: the library lets a
-string `exp` and a `sub` with line breaks pass (notes on PyJWT 2.15).
+string `exp` and a `sub` with line breaks pass (PyJWT 2.15).
 """
 
-import re
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
@@ -15,11 +14,11 @@ from msgspec import UNSET, Struct, UnsetType
 
 from bridge.config.model import Jwt
 from bridge.model import Principal
+from bridge.rules.words import is_id
 
 MAX_TOKEN_BYTES: Final = 8192
 """A longer token is refused before anything parses it."""
 
-_ID: Final = re.compile(r"[^\s\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,128}")
 _LATEST: Final = 253_402_300_799.0
 """The end of the year 9999: a later expiry is cut to it, since timers overflow."""
 _SECRET_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
@@ -110,7 +109,7 @@ class TokenVerifier:
             return fault
         claims = self._completed(claims)
         user = claims.get(self._jwt.user)
-        if not isinstance(user, str) or _ID.fullmatch(user) is None:
+        if not isinstance(user, str) or not is_id(user):
             return _fault(FaultReason.CLAIMS, f"The token's claim `{self._jwt.user}` must be a user id.")
         expires_at = min(float(registered.exp) + self._jwt.leeway, _LATEST)
         return Principal(user=user, claims=claims, expires_at=expires_at)
@@ -158,6 +157,12 @@ def sign(jwt: Jwt, claims: Mapping[str, object], *, now: float, lifetime: float)
     if jwt.issuer is not None:
         payload["iss"] = jwt.issuer
     return pyjwt.encode(payload, jwt.secret, algorithm=algorithm)
+
+
+def find_bearer_token(authorization: str) -> str | None:
+    """The token of an HTTP header `Authorization: Bearer <token>` (RFC 6750); None when it holds none."""
+    scheme, _, token = authorization.partition(" ")
+    return (token.strip() or None) if scheme.lower() == "bearer" else None
 
 
 def is_weak(jwt: Jwt) -> bool:

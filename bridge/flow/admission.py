@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 from msgspec import Raw, Struct
 
-from bridge.auth.tokens import FaultReason, TokenFault, TokenVerifier
+from bridge.auth.tokens import FaultReason, TokenFault, TokenVerifier, find_bearer_token
 from bridge.errors import Code
 from bridge.flow.pace import Pace, banned
 from bridge.flow.ports import ConnectRequest
@@ -120,9 +120,9 @@ def find_token(request: ConnectRequest, *, in_query: bool) -> object:
     token: object = request.auth.get("token") if isinstance(request.auth, dict) else None
     if token is not None and token != "":
         return token
-    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and credentials.strip():
-        return credentials.strip()
+    bearer = find_bearer_token(request.headers.get("authorization", ""))
+    if bearer is not None:
+        return bearer
     return (request.query.get("token") or None) if in_query else None
 
 

@@ -32,7 +32,7 @@ _FAMILIES: Final = {
 
 
 class Rules(Struct, frozen=True, kw_only=True):
-    """Everything that decides; a reload makes a new one and swaps the reference."""
+    """Everything that decides, and never changes."""
 
     config: Config
     namespaces: tuple[NamespaceRules, ...]

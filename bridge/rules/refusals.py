@@ -1,6 +1,5 @@
 """Owns `ErrorRules`: how refusals look to a client, merged from file, namespace and command."""
 
-import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -65,7 +64,7 @@ class ErrorRules(Struct, frozen=True, kw_only=True):
         if refuse.details is not None:
             error["details"] = list(refuse.details)
         if refuse.retry_after is not None:
-            error["retry_after"] = _round_up(refuse.retry_after)
+            error["retry_after"] = refuse.retry_after
         return error
 
 
@@ -107,8 +106,3 @@ def compile_errors(place: Place, errors: Errors, words: frozenset[str], above: E
 def _check_code(place: Place, code: str) -> None:
     if code != _OTHERS and code not in Code.__members__:
         place.add(f'unknown code "{code}" ({suggest(code, [*Code.__members__, _OTHERS])})')
-
-
-def _round_up(seconds: float) -> float:
-    """Milliseconds are enough, but never too few: a client that waits so long is let through."""
-    return math.ceil(seconds * 1000) / 1000

@@ -16,7 +16,7 @@ from msgspec import Struct
 from bridge.errors import ConfigError, Fault
 
 _PACKAGES: Final = itertools.count(1)
-"""Each load gets a package name of its own, so that a reload never sees modules of an earlier one."""
+"""Each load gets a package name of its own, so that one load never sees the modules of another."""
 
 _MAX_MESSAGE: Final = 200
 

@@ -44,10 +44,6 @@ class Presence:
         """How many distinct users are in the room."""
         return len(self._rooms.get(room, ()))
 
-    def is_present(self, room: RoomRef, user: str) -> bool:
-        """Whether some client of the user is in the room."""
-        return user in self._rooms.get(room, ())
-
     @property
     def room_count(self) -> int:
         """Rooms that have users."""

@@ -2,12 +2,12 @@
 
 from typing import Final, Protocol
 
-import msgspec
 from aiohttp import web
 from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from bridge.telemetry.metrics import Metrics
+from bridge.web.responses import json_response
 
 BROKER_PATIENCE: Final = 30.0
 """Seconds that the broker may be away before the instance asks for no new clients."""
@@ -60,13 +60,13 @@ def make_routes(source: HealthSource, metrics: Metrics | None) -> list[web.Route
     """
 
     async def healthz(_request: web.Request) -> web.Response:
-        return _json(200, {"status": "ok"})
+        return json_response(200, {"status": "ok"})
 
     async def readyz(_request: web.Request) -> web.Response:
         reasons = find_reasons(source.health())
         if reasons:
-            return _json(503, {"status": "not_ready", "reasons": reasons})
-        return _json(200, {"status": "ready"})
+            return json_response(503, {"status": "not_ready", "reasons": reasons})
+        return json_response(200, {"status": "ready"})
 
     async def show_metrics(_request: web.Request) -> web.Response:
         assert metrics is not None  # noqa: S101  the route exists only with metrics
@@ -76,12 +76,3 @@ def make_routes(source: HealthSource, metrics: Metrics | None) -> list[web.Route
     if metrics is not None:
         routes.append(web.get("/metrics", show_metrics))
     return routes
-
-
-def _json(status: int, body: object) -> web.Response:
-    return web.Response(
-        status=status,
-        body=msgspec.json.encode(body),
-        content_type="application/json",
-        headers={"Cache-Control": "no-store"},
-    )

@@ -3,16 +3,16 @@
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
 from aiohttp import web
 
-from bridge.auth.tokens import TokenFault, TokenVerifier
+from bridge.auth.tokens import TokenFault, TokenVerifier, find_bearer_token
 from bridge.config.model import Stats
 from bridge.errors import Code
 from bridge.flow.ports import Client
 from bridge.model import EVERYONE, Principal
 from bridge.rules.access import Access
 from bridge.state.memberships import Memberships
+from bridge.web.responses import json_response
 
 _STATUS: Final = {Code.NOT_AUTHENTICATED: 401, Code.INVALID_TOKEN: 401, Code.FORBIDDEN: 403}
 
@@ -53,27 +53,16 @@ class StatsPage:
             return _refuse(Code.FORBIDDEN, "Access to these statistics is denied")
         rooms = self._memberships.room_sizes(self._stats.namespace)
         connections = rooms.pop(EVERYONE, 0)
-        return _json(200, {"connections": connections, "rooms": rooms})
+        return json_response(200, {"connections": connections, "rooms": rooms})
 
     def _identify(self, request: web.Request) -> Principal | TokenFault | None:
         """Who asks; None without a token. The query is not looked at: it ends up in logs."""
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
-            return None
-        return self._verifier.verify(token.strip(), self._clock())
+        token = find_bearer_token(request.headers.get("Authorization", ""))
+        return None if token is None else self._verifier.verify(token, self._clock())
 
 
 def _refuse(code: Code, message: str) -> web.Response:
-    response = _json(_STATUS[code], {"status": "error", "code": code, "message": message})
+    response = json_response(_STATUS[code], {"status": "error", "code": code, "message": message})
     if response.status == 401:
         response.headers["WWW-Authenticate"] = "Bearer"
     return response
-
-
-def _json(status: int, body: object) -> web.Response:
-    return web.Response(
-        status=status,
-        body=msgspec.json.encode(body),
-        content_type="application/json",
-        headers={"Cache-Control": "no-store"},
-    )

@@ -8,7 +8,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from bridge.auth.tokens import MAX_TOKEN_BYTES, FaultReason, TokenFault, TokenVerifier, is_weak, sign
+from bridge.auth.tokens import (
+    MAX_TOKEN_BYTES,
+    FaultReason,
+    TokenFault,
+    TokenVerifier,
+    find_bearer_token,
+    is_weak,
+    sign,
+)
 from bridge.config.model import Jwt
 from bridge.config.units import Duration
 from bridge.model import Principal
@@ -224,3 +232,20 @@ def test_nothing_is_signed_without_a_shared_secret() -> None:
         sign(Jwt(algorithms=["RS256"]), {"sub": "ada"}, now=NOW, lifetime=60)
     with pytest.raises(ValueError, match="nothing to sign with"):
         sign(Jwt(), {"sub": "ada"}, now=NOW, lifetime=60)
+
+
+@pytest.mark.parametrize(
+    ("header", "token"),
+    [
+        ("Bearer abc", "abc"),
+        ("bearer  abc ", "abc"),
+        ("Bearer", None),
+        ("Bearer  ", None),
+        ("Basic abc", None),
+        ("abc", None),
+        ("", None),
+    ],
+)
+def test_a_bearer_token_is_found_in_its_header(header: str, token: str | None) -> None:
+    """The scheme is written in any case; another scheme, or nothing behind it, is no token."""
+    assert find_bearer_token(header) == token

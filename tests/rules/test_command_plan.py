@@ -315,7 +315,7 @@ def test_a_room_tells_the_others_who_came(rules: Rules) -> None:
     assert found[0].find_room("attic", found[1]) is None
 
 
-LIMITED = Refuse(code=Code.RATE_LIMITED, message="Too fast", retry_after=0.25042)
+LIMITED = Refuse(code=Code.RATE_LIMITED, message="Too fast", retry_after=0.251)
 INVALID = Refuse(code=Code.VALIDATION_FAILED, message="Bad", details=({"message": "Bad", "path": ["a"]},))
 
 
