@@ -65,14 +65,14 @@ class Backlog:
             return False
         debt = self._debts.get(debtor)
         if debt is None:
-            debt = self._debts[debtor] = _Debt(waiting + size)
-            loop = asyncio.get_running_loop()
-            debt.marks.append((loop.time(), debt.total))
-            if self._timer is None:
-                self._timer = loop.call_later(_SWEEP_SECONDS, self._sweep)
+            self._begin(debtor, waiting + size)
         else:
             debt.total += size
         return True
+
+    def fall_behind(self, debtor: Debtor) -> None:
+        """A debtor that was not behind has not taken what it was given last, however much that was."""
+        self._begin(debtor, debtor.waiting)
 
     def settle(self, debtor: Debtor) -> None:
         """Forget a debtor: it has everything, or is gone."""
@@ -84,6 +84,13 @@ class Backlog:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _begin(self, debtor: Debtor, waiting: int) -> None:
+        loop = asyncio.get_running_loop()
+        debt = self._debts[debtor] = _Debt(waiting)
+        debt.marks.append((loop.time(), waiting))
+        if self._timer is None:
+            self._timer = loop.call_later(_SWEEP_SECONDS, self._sweep)
 
     def _sweep(self) -> None:
         loop = asyncio.get_running_loop()

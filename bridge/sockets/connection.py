@@ -112,11 +112,20 @@ class Connection:
         transport = self._transport
         if transport is None or self.closed or transport.is_closing():
             return
-        if self.direct is None or transport.get_write_buffer_size() > FREELY:
+        if self.direct is not None:
+            self.write_directly(self.direct, frames)
+        elif self._engine.backlog.owe(self, len(frames)):
+            transport.write(frames)
+
+    def write_directly(self, direct: asyncio.Transport, frames: bytes) -> None:
+        """Write to `self.direct`, and look whether the client took it.
+
+        Afterwards, not before: else nobody would notice who took nothing of the last event for a while.
+        """
+        direct.write(frames)
+        if direct.get_write_buffer_size() > FREELY:
             self.direct = None
-            if not self._engine.backlog.owe(self, len(frames)):
-                return
-        transport.write(frames)
+            self._engine.backlog.fall_behind(self)
 
     def _queue(self, message: Message) -> None:
         if self.closed or not self._engine.backlog.owe(self, len(message.frames)):

@@ -6,7 +6,7 @@ from typing import cast
 from bridge.flow.ports import Client
 from bridge.model import Emission
 from bridge.sockets.clients import SocketClient
-from bridge.sockets.connection import FREELY, Connection
+from bridge.sockets.connection import Connection
 from bridge.sockets.messages import Batch, Message
 from bridge.sockets.socket_packets import encode_event
 from bridge.state.memberships import Memberships
@@ -36,13 +36,9 @@ class Fanout:
         sent = 0
         for connection, share in plan.items():
             sent += len(share.indexes)
-            transport = connection.direct
-            if (
-                transport is not None
-                and not transport.is_closing()
-                and transport.get_write_buffer_size() <= FREELY
-            ):
-                transport.write(share.batch.frames)
+            direct = connection.direct
+            if direct is not None and not direct.is_closing():
+                connection.write_directly(direct, share.batch.frames)
             else:
                 connection.deliver(share.batch)
         if sent:

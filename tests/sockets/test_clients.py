@@ -180,6 +180,16 @@ async def test_a_client_that_stops_reading_is_cut_for_its_age(js: JsClients) -> 
         await running.gateway.until(lambda: running.gateway.ended == [("slow_client", True)])
 
 
+async def test_a_client_that_took_nothing_of_the_last_event_is_cut(js: JsClients) -> None:
+    """Although nothing is sent to it after that, by which its slowness could be noticed."""
+    limits = Limits(outbox_bytes=Size("100MB"), outbox_age=Duration("1s"))
+    async with serve(limits=limits) as running:
+        slow = await js.connect(running.url, transports=["websocket"], reconnection=False)
+        await slow.freeze()
+        running.send("blob", "x" * 30_000_000)  # more than the kernel's buffers hold
+        await running.gateway.until(lambda: running.gateway.ended == [("slow_client", True)])
+
+
 async def test_a_slow_client_that_reads_again_has_lost_nothing(js: JsClients) -> None:
     """Behind, but within its bounds, it gets all of it in order."""
     limits = Limits(outbox_bytes=Size("100MB"), outbox_age=Duration("60s"))

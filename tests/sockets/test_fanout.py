@@ -43,6 +43,9 @@ class Wired:
     def __init__(self) -> None:
         self.direct = Wire()
 
+    def write_directly(self, direct: Wire, frames: bytes) -> None:
+        direct.write(frames)
+
 
 class Seated:
     """As much of a client as the fan-out sees."""
