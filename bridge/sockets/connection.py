@@ -11,6 +11,7 @@ from bridge.sockets import messages
 from bridge.sockets.endings import CloseReason, ProtocolError
 from bridge.sockets.engine_packets import BINARY, CLOSE, MESSAGE, NOOP, PONG, SEPARATOR, parse_body
 from bridge.sockets.messages import Batch, Message, encode_close
+from bridge.sockets.turns import Turns
 
 if TYPE_CHECKING:
     from bridge.sockets.engine import Engine
@@ -73,6 +74,7 @@ class Connection:
         "handshake",
         "receiver",
         "sid",
+        "turns",
     )
 
     receiver: Receiver
@@ -81,6 +83,8 @@ class Connection:
         self._engine = engine
         self.sid = sid
         self.handshake = handshake
+        self.turns = Turns()
+        """Of what comes in."""
         self.closed = False
         self.direct: asyncio.Transport | None = None
         """Where frames may be written at once: a websocket's transport, unless its client is behind."""
@@ -240,14 +244,19 @@ class Connection:
 
     # What comes in
 
-    def receive_body(self, body: bytes) -> bool:
-        """Take the body of a POST; False when it broke the protocol."""
+    async def receive_body(self, body: bytes) -> bool:
+        """Take the body of a POST, packet by packet; False when it broke the protocol."""
         try:
             packets = parse_body(body)
         except ProtocolError as error:
             self.fail(error.word)
             return False
-        return all(self._receive(kind, data) for kind, data in packets)
+        for kind, data in packets:
+            if not self._receive(kind, data):
+                return False
+            if self.turns.take():
+                await self.turns.rest()
+        return True
 
     def receive_text(self, data: bytes) -> None:
         """Take a text message of the websocket."""

@@ -38,14 +38,13 @@ async def answer_post(connection: Connection, request: web.Request, max_bytes: i
     try:
         async with asyncio.timeout(_BODY_SECONDS):
             body = await request.content.readexactly(request.content_length or 0)
+        taken = connection.polling and await connection.receive_body(body)
     except (TimeoutError, asyncio.IncompleteReadError):
         connection.fail("body_missing")
-        return web.Response(status=400)
+        taken = False
     finally:
         connection.end_post()
-    if not connection.polling or not connection.receive_body(body):
-        return web.Response(status=400)
-    return text_response(b"ok")
+    return text_response(b"ok") if taken else web.Response(status=400)
 
 
 def _check_post(request: web.Request, max_bytes: int) -> int:

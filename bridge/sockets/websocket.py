@@ -1,7 +1,8 @@
 """The websocket transport: a connection that begins on one, and the change of one that polls."""
 
 import asyncio
-from typing import Final
+from contextlib import suppress
+from typing import Any, Final
 
 from aiohttp import WebSocketError, WSMsgType, web
 
@@ -25,6 +26,7 @@ def make_websocket(max_bytes: int) -> web.WebSocketResponse:
     return web.WebSocketResponse(
         compress=False,
         decode_text=False,
+        autoping=False,  # else aiohttp answers ping after ping without a turn for anybody else
         # aiohttp refuses a message of exactly this size.
         max_msg_size=max_bytes + 1,
         timeout=_CLOSE_SECONDS,
@@ -78,37 +80,51 @@ async def _probe(
     websocket: web.WebSocketResponse[bool], connection: Connection, transport: asyncio.Transport
 ) -> bool:
     """The steps of the change; False if the client did not take them."""
-    if await _receive_step(websocket) != PROBE or connection.closed:
+    if await _receive_step(websocket, connection) != PROBE or connection.closed:
         return False
     transport.write(Message(PROBE_ANSWER).frames)
     connection.probed()
-    if await _receive_step(websocket) != UPGRADE or connection.closed:
+    if await _receive_step(websocket, connection) != UPGRADE or connection.closed:
         return False
     connection.attach(transport)
     return True
 
 
-async def _receive_step(websocket: web.WebSocketResponse[bool]) -> bytes | None:
+async def _receive_step(websocket: web.WebSocketResponse[bool], connection: Connection) -> bytes | None:
     try:
-        message = await websocket.receive(_PROBE_SECONDS)
+        async with asyncio.timeout(_PROBE_SECONDS):
+            kind, data = await _receive(websocket, connection)
     except TimeoutError:
         return None
-    return message.data if message.type is WSMsgType.TEXT else None
+    return data if kind is WSMsgType.TEXT else None
 
 
 async def _read(websocket: web.WebSocketResponse[bool], connection: Connection) -> None:
     """Read until the client closes, also when the connection is closed already and waits for that."""
     while True:
-        message = await websocket.receive()
-        if message.type is WSMsgType.TEXT:
-            connection.receive_text(message.data)
-        elif message.type is WSMsgType.BINARY:
-            connection.receive_binary(message.data)
+        kind, data = await _receive(websocket, connection)
+        if kind is WSMsgType.TEXT:
+            connection.receive_text(data)
+        elif kind is WSMsgType.BINARY:
+            connection.receive_binary(data)
         else:
-            if isinstance(message.data, WebSocketError):
+            if isinstance(data, WebSocketError):
                 # aiohttp has sent its close frame and waited for the answer; see _CLOSE_SECONDS.
                 connection.fail("bad_frame")
             return
+
+
+async def _receive(websocket: web.WebSocketResponse[bool], connection: Connection) -> tuple[WSMsgType, Any]:
+    """Type and data of the next message; the websocket's own pings and pongs are dealt with here."""
+    while True:
+        if connection.turns.take():
+            await connection.turns.rest()
+        message = await websocket.receive()
+        if message.type is WSMsgType.PING:
+            with suppress(ConnectionError):  # the client is gone already: the next message says so
+                await websocket.pong(message.data)
+        elif message.type is not WSMsgType.PONG:
+            return message.type, message.data
 
 
 def _end(engine: Engine, websocket: web.WebSocketResponse[bool], connection: Connection) -> None:
