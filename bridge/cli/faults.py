@@ -10,7 +10,7 @@ SIGNING_KEY_HINT: Final = (
     "set JWT_SECRET to 32 bytes or more (openssl rand -hex 32), or `make run` makes one in .run/: "
     "export JWT_SECRET=$(cat .run/jwt_secret)"
 )
-"""What to do where the secret of tokens is missing or too short."""
+"""What to do where the secret of tokens is missing."""
 
 
 def print_faults(terminal: Terminal, faults: Sequence[Fault], config: str) -> None:
