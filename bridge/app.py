@@ -34,14 +34,10 @@ from bridge.state.memberships import Memberships
 from bridge.state.remembered import Remembered
 from bridge.telemetry.metrics import Metrics
 from bridge.web.client_page import find_page_folder, make_page_routes
+from bridge.web.port import Port
 from bridge.web.probes import Health, make_routes
 from bridge.web.stats import StatsPage
 from bridge.web.tls import make_tls_context
-
-BACKLOG: Final = 4096
-"""Connections that the kernel holds while the loop is busy: thousands come back at once after a deploy."""
-KEEPALIVE: Final = 60.0
-"""Seconds for which an idle HTTP connection is kept; longer than the ping interval of polling clients."""
 
 INVALID_SECONDS: Final = 5.0
 """How long a drain waits for events that are on their way to bridge.invalid."""
@@ -90,7 +86,7 @@ class App:
         self._stats: StatsPage | None = None
         if config.http.stats is not None and rules.stats is not None:
             self._stats = StatsPage(config.http.stats, rules.stats, verifier, memberships, time.time)
-        self._runner: web.AppRunner | None = None
+        self._port: Port | None = None
         self._reading: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._warming_up = True
@@ -119,16 +115,8 @@ class App:
         page = find_page_folder() if http.client_page else None
         if page is not None:
             application.add_routes(make_page_routes(page))
-        self._runner = web.AppRunner(
-            application,
-            access_log=None,  # it would show tokens of the query and connection ids
-            keepalive_timeout=KEEPALIVE,
-            handler_cancellation=True,  # else only a ping notices that a poll was given up
-            shutdown_timeout=1.0,
-        )
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, http.host, http.port, ssl_context=context, backlog=BACKLOG)
-        await site.start()
+        self._port = Port(application, self.config.limits.payload)
+        await self._port.open(http.host, http.port, context)
         self._spawn(self._publisher.run(), "publisher")
         self._spawn(self._invalid.run(), "invalid")
         self._reading = self._spawn(self._reader.run(self._downlink.handle), "reader")
@@ -150,8 +138,8 @@ class App:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._runner is not None:
-            await self._runner.cleanup()
+        if self._port is not None:
+            await self._port.close()
         self._rooms.stop()
 
     async def _drain_invalid(self) -> None:
