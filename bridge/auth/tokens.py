@@ -51,8 +51,8 @@ class TokenFault(Struct, frozen=True, kw_only=True):
 class _Registered(Struct, frozen=True, kw_only=True):
     """The claims that decide whether a token holds (RFC 7519, section 4.1)."""
 
-    exp: int | float
-    nbf: int | float | UnsetType = UNSET
+    exp: float
+    nbf: float | UnsetType = UNSET
     aud: str | list[str] | UnsetType = UNSET
     iss: str | UnsetType = UNSET
 
@@ -111,7 +111,7 @@ class TokenVerifier:
         user = claims.get(self._jwt.user)
         if not isinstance(user, str) or not is_id(user):
             return _fault(FaultReason.CLAIMS, f"The token's claim `{self._jwt.user}` must be a user id.")
-        expires_at = min(float(registered.exp) + self._jwt.leeway, _LATEST)
+        expires_at = min(registered.exp + self._jwt.leeway, _LATEST)
         return Principal(user=user, claims=claims, expires_at=expires_at)
 
     def _check_registered(self, claims: _Registered, now: float) -> TokenFault | None:

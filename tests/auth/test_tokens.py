@@ -55,6 +55,8 @@ def test_a_valid_token_says_who_its_bearer_is() -> None:
         ({"sub": "ada", "exp": str(NOW + 60)}, FaultReason.CLAIMS),
         ({"sub": "ada", "exp": True}, FaultReason.CLAIMS),
         ({"sub": "ada", "exp": None}, FaultReason.CLAIMS),
+        ({"sub": "ada", "exp": 10**400}, FaultReason.CLAIMS),
+        ({"sub": "ada", "exp": NOW + 60, "nbf": -(10**400)}, FaultReason.CLAIMS),
         ({"sub": "ada", "exp": NOW + 60, "nbf": "soon"}, FaultReason.CLAIMS),
         ({"sub": "ada", "exp": NOW + 60, "aud": {"a": 1}}, FaultReason.CLAIMS),
         ({"exp": NOW + 60}, FaultReason.CLAIMS),
