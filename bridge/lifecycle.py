@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import signal
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import structlog
 import uvloop
@@ -15,6 +16,9 @@ from bridge.app import App
 from bridge.rules.compile import Rules
 
 log = structlog.get_logger()
+
+_OTHER_FILES: Final = 200
+"""Open files besides the connections of clients: to the broker, the log, requests for other pages."""
 
 
 class Ending(StrEnum):
@@ -39,6 +43,7 @@ async def _run(rules: Rules) -> Ending:
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
+    raise_file_limit(rules.config.limits.connections)
     app = App(rules)
     try:
         await app.start()
@@ -79,3 +84,18 @@ async def _run_until_signal(app: App, signals: asyncio.Queue[signal.Signals]) ->
     await asyncio.gather(drained, return_exceptions=True)
     log.warning("bridge.forced", reason="a second signal, or the limit was reached")
     return Ending.FORCED
+
+
+def raise_file_limit(connections: int) -> None:
+    """Let the process have as many files open as clients may connect, or say that it may not.
+
+    Shells and systemd start processes with a limit of 1024, which they may raise up to a far higher one.
+    """
+    wanted = connections + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if allowed < wanted:
+        log.warning("files.few", allowed=allowed, wanted=wanted, remedy="raise `ulimit -n` or LimitNOFILE")
