@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Final
 
 from msgspec import Raw, Struct
 
@@ -9,6 +10,11 @@ from bridge.errors import Code
 
 EVERYONE = ""
 """The room of all authenticated clients of a namespace; no template can render this name."""
+
+RESERVED_EVENTS: Final = frozenset(
+    {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
+)
+"""Names that the official clients raise themselves: one that receives them from a server breaks."""
 
 Argument = Raw | bytes
 """One argument of a Socket.IO event: JSON text (`Raw`) or a binary attachment (`bytes`)."""

@@ -6,7 +6,7 @@ import sys
 import uuid
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import aio_pika
 import msgspec
@@ -18,8 +18,7 @@ from bridge.cli.exits import CliError, Exit
 from bridge.cli.loading import DEFAULT_CONFIG, ConfigPath, load_settings, without_secret
 from bridge.cli.terminal import Terminal
 from bridge.config.model import Amqp
-
-_LONGEST_KEY: Final = 255
+from bridge.rules.keys import MAX_KEY_BYTES
 
 HeaderTexts = Annotated[
     list[str] | None,
@@ -59,8 +58,8 @@ def publish(
     content = read_body(body)
     if content_type is None:
         _require_json(content)
-    if len(key.encode()) > _LONGEST_KEY:
-        raise CliError(Exit.USAGE, f"the routing key is over {_LONGEST_KEY} bytes")
+    if len(key.encode()) > MAX_KEY_BYTES:
+        raise CliError(Exit.USAGE, f"the routing key is over {MAX_KEY_BYTES} bytes")
     message = _Message(
         exchange=exchange,
         key=key,

@@ -12,7 +12,7 @@ from bridge.errors import ConfigError
 from bridge.rules.access import Access, compile_allow
 from bridge.rules.faults import Place, suggest
 from bridge.rules.key_index import KeyIndex
-from bridge.rules.names import NamespaceIndex, NamespacePattern, parse_namespace_pattern
+from bridge.rules.names import NameIndex, NamespacePattern, parse_namespace_pattern
 from bridge.rules.namespaces import NamespaceRules, compile_namespace
 from bridge.rules.routes import EventRoute, RoutePlace, compile_event
 from bridge.rules.schemas import Schemas
@@ -44,7 +44,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     """Exchange and AMQP binding key of everything that is read; each pair once."""
     route_index: Mapping[str, KeyIndex[EventRoute]]
     """By exchange."""
-    namespace_index: NamespaceIndex[NamespaceRules]
+    namespace_index: NameIndex[NamespacePattern, NamespaceRules]
     stats: Access | None
     """Who may see `http.stats`; None where there is no such page."""
 
@@ -71,7 +71,7 @@ def compile_rules(loaded: Loaded, schemas: Schemas) -> Rules:
         routes += _compile_routes(root, merged, pattern, schemas)
     _check_fights(root, routes)
     _check_jwt(root.at("auth", "jwt"), loaded.config, loaded.namespaces)
-    index = NamespaceIndex(namespaces)
+    index = NameIndex(namespaces)
     stats = _compile_stats(root.at("http", "stats"), loaded.config.http, index)
     if root.faults:
         raise ConfigError(list(dict.fromkeys(root.faults)))
@@ -160,7 +160,9 @@ def _check_fights(root: Place, routes: list[EventRoute]) -> None:
         groups[route.namespace, route.exchange].append(route)
 
 
-def _compile_stats(place: Place, http: Http, index: NamespaceIndex[NamespaceRules]) -> Access | None:
+def _compile_stats(
+    place: Place, http: Http, index: NameIndex[NamespacePattern, NamespaceRules]
+) -> Access | None:
     stats = http.stats
     if stats is None:
         return None

@@ -5,18 +5,13 @@ from typing import Final
 from msgspec import Raw, Struct, json
 
 from bridge.config.route_model import Emit
-from bridge.model import Argument
+from bridge.model import RESERVED_EVENTS, Argument
 from bridge.rules.faults import Place
 from bridge.rules.scope import MISSING, Known, Scope
 from bridge.rules.templates import ValueTemplate, compile_value
 
 Emitted = tuple[str, tuple[Argument, ...]]
 """An event's name and its arguments."""
-
-RESERVED: Final = frozenset(
-    {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
-)
-"""Names that the official client keeps for itself: it drops the connection when a server sends one."""
 
 _MAX_NAME: Final = 128
 
@@ -32,7 +27,7 @@ def find_name_fault(name: str) -> str | None:
     """What is wrong with the name of a client event, if anything."""
     if not name:
         return "an event needs a name"
-    if name in RESERVED:
+    if name in RESERVED_EVENTS:
         return f'"{name}" is reserved by Socket.IO (take another name)'
     if len(name) > _MAX_NAME or not name.isprintable():
         return f'"{name[:32]}" is no name of an event (1-{_MAX_NAME} printable characters)'

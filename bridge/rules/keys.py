@@ -8,6 +8,7 @@ from msgspec import Struct
 from bridge.rules.words import is_key_word, parse_word_name
 
 MAX_KEY_BYTES: Final = 255
+"""Of a routing key: AMQP's short string."""
 _MAX_COMBINATIONS: Final = 256
 
 

@@ -1,8 +1,8 @@
 """Names of namespaces and rooms: how they are quoted, and patterns that match them."""
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Final, Generic, TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, Generic, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -110,14 +110,31 @@ class RoomPattern(Struct, frozen=True, kw_only=True):
         return self.format % tuple(map(quote, found.groups()))
 
 
-class NamespaceIndex(Generic[T]):
-    """Finds the one pattern for a namespace; of several the one with more literal text."""
+class _Pattern(Protocol):
+    """What an index looks through."""
 
-    def __init__(self, pairs: Iterable[tuple[NamespacePattern, T]]) -> None:
+    @property
+    def shape(self) -> str:
+        """The text with all words alike."""
+
+    def match(self, name: str) -> dict[str, str] | None:
+        """The words of a name of this pattern."""
+
+
+P = TypeVar("P", bound=_Pattern)
+
+
+class NameIndex(Generic[P, T]):
+    """Finds the one pattern for a name; of several the one with more literal text."""
+
+    def __init__(self, pairs: Iterable[tuple[P, T]]) -> None:
         self._pairs = sorted(pairs, key=lambda pair: _preference(pair[0].shape))
 
+    def __iter__(self) -> Iterator[tuple[P, T]]:
+        return iter(self._pairs)
+
     def find(self, name: str) -> tuple[T, dict[str, str]] | None:
-        """Return what belongs to the namespace, and its words."""
+        """Return what belongs to the name, and its words."""
         for pattern, value in self._pairs:
             words = pattern.match(name)
             if words is not None:
@@ -125,23 +142,9 @@ class NamespaceIndex(Generic[T]):
         return None
 
 
-class RoomIndex(Generic[T]):
-    """Finds the one pattern for a room's name; of several the one with more literal text."""
-
-    def __init__(self, pairs: Iterable[tuple[RoomPattern, T]]) -> None:
-        self._pairs = sorted(pairs, key=lambda pair: _preference(pair[0].shape))
-
-    def find(self, room: str) -> tuple[T, dict[str, str]] | None:
-        """Return what belongs to the room, and its words."""
-        for pattern, value in self._pairs:
-            words = pattern.match(room)
-            if words is not None:
-                return value, words
-        return None
-
-    def canonize(self, name: str) -> str | None:
-        """Return the canonical form of a name as a client wrote it; None when no pattern covers it."""
-        return next((room for pattern, _ in self._pairs if (room := pattern.canonize(name))), None)
+def canonize_room(rooms: NameIndex[RoomPattern, T], name: str) -> str | None:
+    """Return the canonical form of a name as a client wrote it; None when no pattern covers it."""
+    return next((room for pattern, _ in rooms if (room := pattern.canonize(name))), None)
 
 
 def _preference(shape: str) -> tuple[int, int]:

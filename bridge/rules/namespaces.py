@@ -11,7 +11,7 @@ from bridge.rules.access import OPEN, Access, compile_allow
 from bridge.rules.commands import CommandPlace, CommandRule, compile_command
 from bridge.rules.emits import EmitTemplate, compile_emit
 from bridge.rules.faults import Place
-from bridge.rules.names import NamespacePattern, RoomIndex, RoomPattern, parse_room_pattern
+from bridge.rules.names import NameIndex, NamespacePattern, RoomPattern, parse_room_pattern
 from bridge.rules.refusals import ErrorRules, compile_errors, default_errors
 from bridge.rules.schemas import Schemas
 from bridge.rules.scope import Known
@@ -85,7 +85,7 @@ class NamespaceRules(Struct, frozen=True, kw_only=True):
     """
     errors: ErrorRules
     on_connect: OnConnectRules
-    rooms: RoomIndex[RoomRule]
+    rooms: NameIndex[RoomPattern, RoomRule]
     commands: Mapping[str, CommandRule]
 
     def errors_of(self, event: str) -> ErrorRules:
@@ -147,7 +147,7 @@ def compile_namespace(
         limits_name=owner.system.name if own.limits is None else f"{owner.system.name} {merged.pattern}",
         errors=errors,
         on_connect=on_connect,
-        rooms=RoomIndex([(pattern, rule) for pattern, rule in rooms if rule is not None]),
+        rooms=NameIndex([(pattern, rule) for pattern, rule in rooms if rule is not None]),
         commands=commands,
     )
 

@@ -8,6 +8,7 @@ from bridge.errors import Code
 from bridge.model import Join, Leave, Principal, Refuse
 from bridge.rules.bodies import to_refuse, to_validation_refuse
 from bridge.rules.commands import CommandRule
+from bridge.rules.names import canonize_room
 from bridge.rules.namespaces import NamespaceRules
 from bridge.rules.room_choice import RoomChoice
 from bridge.rules.scope import Scope
@@ -80,7 +81,7 @@ def _find_named(namespace: NamespaceRules, choice: RoomChoice, scope: Scope) -> 
             name = to_builtins(value)
             if not isinstance(name, str):
                 return to_validation_refuse("must be the name of a room", path)
-            room = namespace.rooms.canonize(name)
+            room = canonize_room(namespace.rooms, name)
             if room is None or namespace.find_room(room, scope.words) is None:
                 return _UNKNOWN
             rooms.append(room)

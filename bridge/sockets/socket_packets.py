@@ -11,15 +11,10 @@ from typing import Final, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from bridge.model import Argument
+from bridge.model import RESERVED_EVENTS, Argument
 from bridge.sockets.endings import ProtocolError
 from bridge.sockets.engine_packets import check_text
 from bridge.sockets.messages import Message
-
-RESERVED_EVENTS: Final = frozenset(
-    {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
-)
-"""Names that the official clients raise themselves: one who sends them is none of these."""
 
 _HEADER: Final = re.compile(rb"([0-6])(?:(\d{1,3})-)?(?:(/[^,]{0,511})(?:,|\Z))?(\d{1,15})?")
 

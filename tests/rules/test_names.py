@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.rules.names import (
-    NamespaceIndex,
-    RoomIndex,
+    NameIndex,
     parse_namespace_pattern,
     parse_room_pattern,
     quote,
@@ -61,7 +60,7 @@ def test_a_room_pattern_matches_whole_canonical_names_only(room: str) -> None:
 def test_more_literal_text_wins_among_rooms() -> None:
     """`project:archive` is more than `project:{project}`, however they are ordered."""
     texts = ["{a}:{b}", "project:{project}", "project:archive", "{a}"]
-    index = RoomIndex((parse_room_pattern(text), text) for text in texts)
+    index = NameIndex((parse_room_pattern(text), text) for text in texts)
     assert index.find("project:archive") == ("project:archive", {})
     assert index.find("project:x") == ("project:{project}", {"project": "x"})
     assert index.find("user:x") == ("{a}:{b}", {"a": "user", "b": "x"})
@@ -70,7 +69,7 @@ def test_more_literal_text_wins_among_rooms() -> None:
 
 def test_more_literal_text_wins_among_namespaces() -> None:
     """A literal namespace is more than one with a word."""
-    index = NamespaceIndex(
+    index = NameIndex(
         (parse_namespace_pattern(t), t) for t in ["/{any}", "/portal", "/project/{project}", "/"]
     )
     assert index.find("/portal") == ("/portal", {})

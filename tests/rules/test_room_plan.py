@@ -10,7 +10,7 @@ from bridge.errors import Code
 from bridge.model import Join, Leave, PublishMessage, Refuse
 from bridge.rules.command_plan import CommandPlan
 from bridge.rules.compile import Rules
-from bridge.rules.names import RoomIndex, parse_room_pattern, quote
+from bridge.rules.names import NameIndex, canonize_room, parse_room_pattern, quote
 from tests.support.rules import compile_project, find_faults, send, sign_in
 
 BODIES = """
@@ -182,8 +182,8 @@ def test_an_open_namespace_asks_nobody(rules: Rules) -> None:
 @given(st.lists(st.text(max_size=12), min_size=2, max_size=2))
 def test_a_canonical_name_is_the_one_that_events_render(words: list[str]) -> None:
     """Whatever a client writes names the room of exactly these words, or none."""
-    index = RoomIndex([(parse_room_pattern("run:{tenant}:{run}"), "run")])
-    room = index.canonize(f"run:{words[0]}:{words[1]}")
+    index = NameIndex([(parse_room_pattern("run:{tenant}:{run}"), "run")])
+    room = canonize_room(index, f"run:{words[0]}:{words[1]}")
     if room is not None:
         assert room == f"run:{quote(words[0])}:{quote(words[1])}"
         assert index.find(room) == ("run", {"tenant": words[0], "run": words[1]})

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
+from bridge.model import RESERVED_EVENTS
 from bridge.sockets.endings import ProtocolError
 from bridge.sockets.socket_packets import (
-    RESERVED_EVENTS,
     Connect,
     Disconnect,
     Event,
