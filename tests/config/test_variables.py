@@ -51,10 +51,10 @@ def test_faults(text: str, message: str) -> None:
     assert message in faults[0].message
 
 
-@given(st.text(), st.text("ab{} $"))
+@given(st.text(), st.text("ab} $"))
 def test_values_are_never_read_again(value: str, around: str) -> None:
     """Whatever a variable holds is put in unchanged, once."""
-    text = around.replace("${", "") + "|${V}"
+    text = around + "|${V}"
     result, faults = substitute_variables(text, {"V": value}, "f.yaml")
     assert faults == []
     assert result == text.removesuffix("${V}") + value
