@@ -9,13 +9,14 @@ LOCK := .run/lock/bin/uv pip compile --quiet --no-config \
 	--custom-compile-command 'make lock' pyproject.toml --group build
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint docs lock
+.PHONY: help setup run test lint bench docs lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Variables: PORT (8000), AMQP_URL (a broker is found or started), JWT_SECRET (one is made),"
 	@echo "             PYTHON (python3), ARGS (what 'make test' hands to pytest, such as ARGS='-k tokens')"
+	@echo "             QUICK=1, BENCH=fanout,unicast, SYSTEMS=bridge,node, REPEAT=1: make bench in two minutes, in parts"
 
 setup: $(VENV)/.runtime ## Install the daemon into .venv; then: .venv/bin/bridged run -c config/bridge.yaml
 
@@ -35,6 +36,12 @@ lint: $(VENV)/.dev ## Check style, types, the direction of imports and the gener
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo --no-cache
 	@$(BIN)/bridged docs --check
+
+bench: $(VENV)/.dev benchmarks/rivals/node_modules/.installed ## Measure the bridge beside stock python-socketio and Node; writes docs/performance.md
+	@$(BIN)/python -c 'from dev.broker import find_scripts; raise SystemExit(find_scripts() is None)' \
+		|| dev/apt-install rabbitmq-server
+	@command -v cc gcc clang >/dev/null || dev/apt-install gcc libc6-dev
+	@$(BIN)/python -m benchmarks
 
 docs: setup ## Write docs/configuration.md anew from the docstrings of bridge/config
 	@$(BIN)/bridged docs

@@ -17,7 +17,7 @@ import msgspec
 from benchmarks.load import BenchError, compile_load
 from benchmarks.report import describe_machine, write_report
 from benchmarks.results import Row, median, to_table
-from benchmarks.scale import SCALES, Scale
+from benchmarks.scale import SCALES
 from benchmarks.scenarios import SCENARIOS, Bench
 from benchmarks.servers import SYSTEMS, raise_file_limit
 from dev.broker import BrokerError, PrivateBroker

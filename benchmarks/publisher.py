@@ -4,7 +4,7 @@ import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from pamqp import commands, constants, frame, header
@@ -22,6 +22,9 @@ _REST: Final = (
     b'"agents":["coder","reviewer","tester"],"message":"'
 )
 _TAIL: Final = b'","retries":1}'
+
+
+_F = TypeVar("_F", bound=frame.FrameTypes)
 
 
 class Publisher:
@@ -51,7 +54,7 @@ class Publisher:
             self._socket.sendall(self._encode(1))
 
     def send_ahead(self, seconds: float, window: int, taken: Callable[[], int]) -> int:
-        """Publish as fast as possible, never more than `window` events ahead of `taken()`; how many it were."""
+        """Publish as fast as possible, at most `window` events ahead of `taken()`; returns how many."""
         sent, chunk = 0, min(_CHUNK, window)
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -66,6 +69,10 @@ class Publisher:
         """Publish so many events as fast as the broker takes them."""
         for begin in range(0, count, _CHUNK):
             self._socket.sendall(self._encode(min(_CHUNK, count - begin)))
+
+    def skip(self, count: int) -> None:
+        """Leave sequence numbers out, as if events had been lost."""
+        self._sent += count
 
     def settle(self) -> None:
         """Return when the broker has taken all that was sent."""
@@ -115,8 +122,7 @@ def count_messages(url: str, queue: str) -> int:
     connection = _sign_in(url)
     try:
         _send(connection, commands.Queue.Declare(queue=queue, passive=True), _CHANNEL)
-        answer = _await(connection, commands.Queue.DeclareOk)
-        return int(answer.message_count)
+        return _await(connection, commands.Queue.DeclareOk).message_count or 0
     finally:
         connection.close()
 
@@ -160,7 +166,7 @@ def _send(connection: socket.socket, method: frame.FrameTypes, channel: int) -> 
     connection.sendall(frame.marshal(method, channel))
 
 
-def _await(connection: socket.socket, wanted: type[frame.FrameTypes]) -> frame.FrameTypes:
+def _await(connection: socket.socket, wanted: type[_F]) -> _F:
     """The next frame, which must be the one that is wanted: nothing is asked for in between."""
     received = b""
     while True:

@@ -1,4 +1,4 @@
-"""The measurements: each starts one server anew on a fresh virtual host, loads it, and checks what arrived."""
+"""The measurements: each starts a server anew on a fresh virtual host, loads it, checks what arrived."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -145,7 +145,9 @@ def scale(bench: Bench, system: str) -> Iterator[Row]:
     for clients in bench.scale.scale_clients:
         with _running(bench, system, clients, each_its_room=False) as run:
             load = f"{clients:,} clients"
-            yield _backlog(run, "scale: clients", clients, load, clients, _window(system), bench.scale.seconds)
+            yield _backlog(
+                run, "scale: clients", clients, load, clients, _window(system), bench.scale.seconds
+            )
     for rooms in bench.scale.scale_rooms:
         with _running(bench, system, rooms, each_its_room=True) as run:
             load = f"{rooms:,} rooms"
@@ -192,7 +194,9 @@ def commands(bench: Bench, system: str) -> Iterator[Row]:
         now, timings = run.load.progress, run.load.report()
         kept = count_messages(run.url, _COMMANDS)
         if now.refused or kept != now.acked:
-            raise BenchError(f"{now.acked} commands acknowledged, {now.refused} refused, {kept} at the broker")
+            raise BenchError(
+                f"{now.acked} commands acknowledged, {now.refused} refused, {kept} at the broker"
+            )
     yield Row(
         scenario="commands",
         size=clients,

@@ -25,7 +25,7 @@ SYSTEMS: Final = {
     "stock": "python-socketio + aio-pika",
     "node": "Node socket.io + amqplib",
 }
-_SECRET: Final = "the benchmark's secret, over 32 bytes long"
+_SECRET: Final = "the benchmark's secret, over 32 bytes long"  # noqa: S105  no secret
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _START_SECONDS: Final = 60.0
 
@@ -128,12 +128,14 @@ class Server:
             return [sys.executable, str(HERE / "rivals" / "stock.py")]
         node = shutil.which("node")
         if node is None or not (HERE / "rivals" / "node_modules" / "socket.io").is_dir():
-            raise BenchError("Node's rival is not installed: `make bench` does it (npm ci in benchmarks/rivals)")
+            raise BenchError(
+                "Node's rival is not installed: `make bench` does it (npm ci in benchmarks/rivals)"
+            )
         return [node, str(HERE / "rivals" / "node.mjs")]
 
     def _answers_ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as answer:  # noqa: S310
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as answer:
                 return bool(answer.status == 200)
         except urllib.error.HTTPError as error:
             error.close()
@@ -149,7 +151,9 @@ class Server:
         deadline = time.monotonic() + _START_SECONDS
         while not ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise BenchError(f"{self.system} did not start; its log ends:\n{self._log.read_text()[-2000:]}")
+                raise BenchError(
+                    f"{self.system} did not start; its log ends:\n{self._log.read_text()[-2000:]}"
+                )
             time.sleep(0.01)
 
 

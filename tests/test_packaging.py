@@ -18,7 +18,9 @@ from bridge.telemetry.metrics import Metrics
 _ROOT = Path(__file__).parent.parent
 _PAGES = [*_ROOT.glob("*.md"), *_ROOT.glob("docs/**/*.md")]
 _JAVASCRIPT = tuple(
-    f"{folder}/{file}" for folder in ("tests", "examples") for file in ("package-lock.json", "package.json")
+    f"{folder}/{file}"
+    for folder in ("tests", "examples", "benchmarks/rivals")
+    for file in ("package-lock.json", "package.json")
 )
 _LOCKS = ("requirements.txt", "requirements-examples.txt", "requirements-dev.txt")
 
@@ -60,7 +62,14 @@ def test_locks_satisfy_the_project() -> None:
     assert runtime.items() <= examples.items() <= everything.items()
 
 
-@pytest.mark.parametrize(("folder", "package"), [("tests", "socket.io-client"), ("examples", "amqplib")])
+@pytest.mark.parametrize(
+    ("folder", "package"),
+    [
+        ("tests", "socket.io-client"),
+        ("examples", "amqplib"),
+        ("benchmarks/rivals", "socket.io"),
+    ],
+)
 def test_javascript_packages_are_pinned(folder: str, package: str) -> None:
     """The official client, and whatever else a page needs, is locked to one version, with its hash."""
     lock = json.loads((_ROOT / folder / "package-lock.json").read_text(encoding="utf-8"))

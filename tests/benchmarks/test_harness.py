@@ -1,0 +1,101 @@
+"""The benchmark itself, at a size that says nothing: it must still run, measure and check."""
+
+import json
+import os
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+from benchmarks.load import BenchError, Load, compile_load
+from benchmarks.plot import Line, draw_plot
+from benchmarks.publisher import Publisher, count_messages, declare_exchanges
+from benchmarks.results import Row, median, to_table
+from benchmarks.servers import Server, make_token
+from tests.support.daemon import ROOT
+
+
+def test_every_scenario_runs(tmp_path: Path) -> None:
+    """The bridge goes through all scenarios, from a stream and from a queue, and what arrives is checked."""
+    output = tmp_path / "rows.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks"],
+        cwd=ROOT,
+        env={**os.environ, "SCALE": "tiny", "SYSTEMS": "bridge,bridge-queue", "OUTPUT": str(output)},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(output.read_bytes())
+    assert {row["scenario"] for row in rows} == {
+        "fan-out",
+        "unicast",
+        "commands",
+        "idle memory",
+        "slow client",
+        "warm-up",
+        "scale: clients",
+        "scale: rooms",
+    }
+    assert "| fan-out" in done.stdout
+
+
+def test_the_stock_bridge_takes_part(tmp_path: Path) -> None:
+    """The rival on python-socketio and aio-pika still works with the versions that are locked."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks"],
+        cwd=ROOT,
+        env={**os.environ, "SCALE": "tiny", "SYSTEMS": "stock", "BENCH": "fanout,commands"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_gap_is_no_valid_measurement(amqp_url: str, tmp_path: Path) -> None:
+    """The load client notices an event that is missing, and says which."""
+    declare_exchanges(amqp_url, "bench.commands")
+    with Server("bridge", amqp_url, tmp_path) as server, Load(compile_load(tmp_path)) as load:
+        load.connect(3, server.port, make_token(), each_its_room=False)
+        publisher = Publisher(amqp_url, 1)
+        publisher.send_paced(2, 100)
+        load.wait(lambda now: now.delivered == 6, 10, "two events each")
+        load.check()
+        publisher.skip(1)
+        publisher.send_paced(1, 100)
+        with pytest.raises(BenchError, match="gap, wanted 2, got 3"):
+            load.wait(lambda now: now.delivered == 12, 10, "an event that never comes")
+        publisher.close()
+    assert count_messages(amqp_url, "bench.commands") == 0
+
+
+def test_table_compares_with_node() -> None:
+    """Each row says how its cost compares with Node's under the same load."""
+    rows = [
+        Row(scenario="fan-out", size=10, load="10 clients", system="bridge", cpu=1.0, rate=1000.0),
+        Row(scenario="fan-out", size=10, load="10 clients", system="node", cpu=4.0),
+    ]
+    bridge = to_table(rows).splitlines()[2].split("|")
+    assert [cell.strip() for cell in bridge[4:7]] == ["1.00", "0.25", "1,000"]
+
+
+def test_median_is_one_of_the_runs() -> None:
+    """The figures of a row belong together: they are those of the run in the middle."""
+    rows = [
+        Row(scenario="idle", size=1, load="", system="bridge", cpu=cpu, rate=1 / cpu)
+        for cpu in (3.0, 1.0, 2.0)
+    ]
+    assert median(rows) is rows[2]
+
+
+def test_plot_is_well_formed() -> None:
+    """The plot is an SVG with a line for each system and size."""
+    lines = [Line("bridge", ((100, 0.4), (1000, 0.5))), Line("node", ((100, 4.0), (1000, 6.0)))]
+    svg = ET.fromstring(draw_plot(lines, lines))  # noqa: S314  our own text
+    assert len(svg.findall("{http://www.w3.org/2000/svg}polyline")) == 4
