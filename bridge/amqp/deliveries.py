@@ -2,6 +2,7 @@
 
 import zlib
 from datetime import datetime
+from typing import Final
 
 from aiormq.abc import DeliveredMessage
 
@@ -9,6 +10,7 @@ from bridge.model import Delivery
 
 _OFFSET_HEADER = "x-stream-offset"
 _TIME_HEADER = "timestamp_in_ms"  # of RabbitMQ's own interceptor
+_LATEST_MS: Final = 253_402_300_799_000  # the end of the year 9999: no date is later
 
 
 def to_delivery(message: DeliveredMessage) -> Delivery:
@@ -43,6 +45,7 @@ def checksum_of(delivery: Delivery) -> int:
 
 
 def _to_time(milliseconds: object, timestamp: datetime | None) -> float | None:
-    if isinstance(milliseconds, int) and not isinstance(milliseconds, bool):
+    # Any service may send this header, with anything in it.
+    if type(milliseconds) is int and 0 < milliseconds <= _LATEST_MS:
         return milliseconds / 1000
     return None if timestamp is None else timestamp.timestamp()

@@ -13,6 +13,7 @@ from bridge.telemetry.metrics import Metrics
 
 _RETRY_DELAY: Final = 1.0
 _LONGEST_TEXT: Final = 1000  # characters of a header; all of them must fit into one frame
+_LONGEST_PROPERTY: Final = 255  # bytes: AMQP's short string
 _RETRIED: Final = (PublishOutcome.BROKER_UNAVAILABLE, PublishOutcome.UNKNOWN_OUTCOME)
 
 log = structlog.get_logger(__name__)
@@ -70,13 +71,20 @@ class InvalidSink:
                 self._wake.clear()
                 await self._wake.wait()
             message = self._waiting[0]
-            outcome = await self._publisher.publish(message)
-            if outcome in _RETRIED:
-                await asyncio.sleep(_RETRY_DELAY)
-                continue
-            if outcome is not PublishOutcome.CONFIRMED:
+            try:
+                outcome = await self._publisher.publish(message)
+            except Exception as error:
+                # The loop's top: what a service puts into an event must not end the instance, all others
+                # that read it, and each again after its restart.
                 self._dropped.inc()
-                log.warning("invalid.not_kept", outcome=outcome, exchange=self._exchange)
+                log.warning("invalid.not_kept", outcome=type(error).__name__, exchange=self._exchange)
+            else:
+                if outcome in _RETRIED:
+                    await asyncio.sleep(_RETRY_DELAY)
+                    continue
+                if outcome is not PublishOutcome.CONFIRMED:
+                    self._dropped.inc()
+                    log.warning("invalid.not_kept", outcome=outcome, exchange=self._exchange)
             self._waiting.popleft()
             self._bytes -= len(message.body)
             if not self._waiting:
@@ -86,7 +94,7 @@ class InvalidSink:
         if delivery.offset is not None:
             message_id = f"{self._source}:{delivery.offset}"
         else:
-            message_id = delivery.message_id or uuid4().hex
+            message_id = _short(delivery.message_id) or uuid4().hex
         headers = {
             "reason": invalid.reason,
             "error": invalid.error[:_LONGEST_TEXT],
@@ -103,5 +111,10 @@ class InvalidSink:
             type=invalid.reason,
             timestamp=now if delivery.timestamp is None else delivery.timestamp,
             headers=headers,
-            content_type=delivery.content_type or "application/octet-stream",
+            content_type=_short(delivery.content_type) or "application/octet-stream",
         )
+
+
+def _short(text: str | None) -> str | None:
+    """The text where it fits into a property: what was no UTF-8 has grown when it was read."""
+    return text if text is not None and len(text.encode()) <= _LONGEST_PROPERTY else None

@@ -3,6 +3,7 @@
 import asyncio
 
 from aiormq.abc import AbstractChannel
+from msgspec import structs
 
 from bridge.amqp.invalid import InvalidSink
 from bridge.amqp.publisher import ConfirmingPublisher
@@ -110,6 +111,40 @@ async def test_event_that_cannot_be_kept_does_not_hold_up_the_next() -> None:
     async with running(sink.run()), asyncio.timeout(5):
         await until(lambda: len(publisher.messages) == 2)
     assert metrics.registry.get_sample_value("bridged_invalid_dropped_total") == 1.0
+
+
+class BrokenPublisher(ScriptedPublisher):
+    """A publisher that fails on the first message, as a client library may on odd properties."""
+
+    async def publish(self, message: PublishMessage) -> PublishOutcome:
+        outcome = await super().publish(message)
+        if len(self.messages) == 1:
+            raise ValueError("year 146140482 is out of range")
+        return outcome
+
+
+async def test_event_that_cannot_be_encoded_does_not_end_the_instance() -> None:
+    """It would end all that read it, and again after every restart."""
+    metrics, publisher = Metrics(), BrokenPublisher()
+    sink = InvalidSink(publisher, "bridge.invalid", "bridge.events", metrics)
+    sink.put(make_delivery(1), INVALID, now=9.0)
+    sink.put(make_delivery(2), INVALID, now=9.0)
+    async with running(sink.run()), asyncio.timeout(5):
+        await until(lambda: len(publisher.messages) == 2)
+    assert metrics.registry.get_sample_value("bridged_invalid_dropped_total") == 1.0
+
+
+async def test_properties_that_have_grown_are_left_out() -> None:
+    """What was no UTF-8 in 255 bytes becomes three times as long when it is read."""
+    publisher = ScriptedPublisher()
+    sink = InvalidSink(publisher, "bridge.invalid", "bridge.events", Metrics())
+    grown = structs.replace(make_delivery(None), content_type="\ufffd" * 255, message_id="\ufffd" * 255)
+    sink.put(grown, INVALID, now=9.0)
+    async with running(sink.run()), asyncio.timeout(5):
+        await sink.drain()
+    message = publisher.messages[0]
+    assert message.content_type == "application/octet-stream"
+    assert len(message.message_id) < 40
 
 
 async def test_draining_waits_for_the_last_confirm() -> None:

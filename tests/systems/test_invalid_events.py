@@ -105,6 +105,21 @@ async def test_deep_and_large_bodies_do_no_harm(portal: Portal) -> None:
     assert await client.wait_for("state_change", timeout=10) == [[large]]
 
 
+@pytest.mark.parametrize("milliseconds", [2**62, -(2**62), 0, True, "soon", [1]])
+async def test_a_time_that_is_none_does_no_harm(portal: Portal, milliseconds: object) -> None:
+    """Any service may send the header of RabbitMQ's clock, with an invalid event and with a valid one."""
+    client = await portal.project_client()
+    key, headers = f"project.{portal.project}.state_change", {"timestamp_in_ms": milliseconds}
+    await portal.services.publish(key, {"bad": 1}, headers=headers)  # type: ignore[arg-type]
+    await portal.services.publish(key, portal.state_change("odd"), headers=headers)  # type: ignore[arg-type]
+    assert await client.wait_for("state_change") == [[portal.state_change("odd")]]
+    assert (await _next_invalid(portal)).body == b'{"bad": 1}'
+    await client.call("join_project", {"project_name": portal.project})
+    [[joined]] = await client.wait_for("joined_project")
+    assert isinstance(joined, dict)
+    assert str(joined["last_activity"]).startswith("20")
+
+
 async def test_invalid_events_are_counted_by_route(portal: Portal) -> None:
     """`/metrics` shows them by route and outcome, and the log names no body."""
     client = await portal.project_client()
