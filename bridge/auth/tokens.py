@@ -12,6 +12,7 @@ import jwt as pyjwt
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from bridge.auth.settings import find_jwt_faults, prepare_key
 from bridge.config.model import Jwt
 from bridge.model import Principal
 from bridge.rules.words import is_id
@@ -21,8 +22,6 @@ MAX_TOKEN_BYTES: Final = 8192
 
 _LATEST: Final = 253_402_300_799.0
 """The end of the year 9999: a later expiry is cut to it, since timers overflow."""
-_SECRET_BYTES: Final = {"HS256": 32, "HS384": 48, "HS512": 64}
-"""Shortest good secrets (RFC 7518, section 3.2: at least the size of the hash)."""
 
 
 class FaultReason(StrEnum):
@@ -61,13 +60,15 @@ class TokenVerifier:
     """Verifies tokens under one configuration."""
 
     def __init__(self, jwt: Jwt) -> None:
-        """Prepare the keys; ValueError says what is wrong with the configuration.
+        """Prepare the key; ValueError says what `find_jwt_faults` would have found.
 
         Without a secret and a public key every token is refused, as an open system may run.
         """
         self._jwt = jwt
+        for key, message in find_jwt_faults(jwt):
+            raise ValueError(f"auth.jwt.{key}: {message}")
         self._jws = pyjwt.PyJWS(algorithms=jwt.algorithms)
-        self._key = _prepare_key(jwt, self._jws)
+        self._key = prepare_key(jwt)
 
     def verify(self, token: object, now: float) -> Principal | TokenFault:
         """Say who the bearer is at `now` (epoch seconds), or why the token is not accepted."""
@@ -148,8 +149,7 @@ def sign(jwt: Jwt, claims: Mapping[str, object], *, now: float, lifetime: float)
         raise ValueError(
             f"tokens of {', '.join(jwt.algorithms)} are signed by whoever holds the private key, not here"
         )
-    key = _prepare_key(jwt, pyjwt.PyJWS(algorithms=[algorithm]))
-    if key is None:
+    if not jwt.secret:
         raise ValueError("auth.jwt.secret is empty: there is nothing to sign with")
     payload = {**claims, "iat": int(now), "exp": int(now + lifetime)}
     if jwt.audience is not None:
@@ -163,50 +163,6 @@ def find_bearer_token(authorization: str) -> str | None:
     """The token of an HTTP header `Authorization: Bearer <token>` (RFC 6750); None when it holds none."""
     scheme, _, token = authorization.partition(" ")
     return (token.strip() or None) if scheme.lower() == "bearer" else None
-
-
-def is_weak(jwt: Jwt) -> bool:
-    """Whether the shared secret is short enough to be guessed from one token (RFC 7518, section 3.2)."""
-    shortest = max((_SECRET_BYTES.get(name, 0) for name in jwt.algorithms), default=0)
-    return bool(jwt.secret) and len(jwt.secret.encode()) < shortest
-
-
-def _prepare_key(jwt: Jwt, jws: pyjwt.PyJWS) -> object:
-    """The key object of the configured family, or None when no key is configured."""
-    if not jwt.algorithms:
-        raise ValueError("auth.jwt.algorithms is empty (write [HS256], or what your tokens are signed with)")
-    for name in jwt.algorithms:
-        if name == "none" or name not in jws.get_algorithms() or not _is_known(jws, name):
-            raise ValueError(f'auth.jwt.algorithms: "{name}" is not known (HS256, RS256, ES256, EdDSA, ...)')
-    families = {name[:2] for name in jwt.algorithms}
-    if "HS" not in families:
-        return _prepare_public_key(jwt, jws)
-    if len(families) > 1:
-        raise ValueError("auth.jwt.algorithms: HS and public keys cannot be mixed; name one family")
-    if not jwt.secret:
-        return None
-    return jws.get_algorithm_by_name(jwt.algorithms[0]).prepare_key(jwt.secret)
-
-
-def _prepare_public_key(jwt: Jwt, jws: pyjwt.PyJWS) -> object:
-    if not jwt.public_key:
-        return None
-    try:
-        key: object = jws.get_algorithm_by_name(jwt.algorithms[0]).prepare_key(jwt.public_key)
-    except (pyjwt.InvalidKeyError, ValueError, TypeError) as error:
-        raise ValueError(
-            f"auth.jwt.public_key is no PEM public key for {jwt.algorithms[0]} "
-            "(it starts with -----BEGIN PUBLIC KEY-----)"
-        ) from error
-    return key
-
-
-def _is_known(jws: pyjwt.PyJWS, name: str) -> bool:
-    try:
-        jws.get_algorithm_by_name(name)
-    except NotImplementedError:
-        return False
-    return True
 
 
 def _names_audience(aud: str | list[str] | UnsetType, audience: str) -> bool:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from cyclopts import Parameter
 from msgspec import Struct
 
-from bridge.auth.tokens import TokenVerifier
+from bridge.auth.settings import find_jwt_faults
 from bridge.cli.exits import CliError, Exit
 from bridge.config.load import Loaded, load_config
 from bridge.config.model import Config
@@ -64,7 +64,7 @@ def load_project(config: Path, schemas: Path | None, environ: Mapping[str, str])
         except ConfigError as error:
             faults += error.faults
     if faults or loaded is None or rules is None:
-        raise ConfigError(_without_repeats(faults))
+        raise ConfigError(list(dict.fromkeys(faults)))  # two checks may have found the same one
     return Project(loaded=loaded, rules=rules)
 
 
@@ -99,11 +99,8 @@ def find_setting_faults(config: Config, file: str) -> list[Fault]:
     message = explain_bad_url(config.amqp.url)
     if message is not None:
         faults.append(Fault(file=file, path="amqp.url", message=message))
-    try:
-        TokenVerifier(config.auth.jwt)
-    except ValueError as error:
-        path, _, rest = str(error).partition(" ")
-        faults.append(Fault(file=file, path=path.rstrip(":"), message=rest))
+    for key, message in find_jwt_faults(config.auth.jwt):
+        faults.append(Fault(file=file, path=f"auth.jwt.{key}", message=message))
     return faults
 
 
@@ -146,16 +143,3 @@ def _require_file(config: Path) -> None:
     )
     hint = f"there is {', '.join(near)}: name it with -c FILE" if near else "name the file with -c FILE"
     raise CliError(Exit.FAULTS, f"{config}: there is no such file", hint)
-
-
-def _without_repeats(faults: list[Fault]) -> list[Fault]:
-    """One fault for each place: two checks may find the same thing, the first says it."""
-    seen: set[tuple[str, str, str]] = set()
-    kept = []
-    for fault in faults:
-        own = fault.path.startswith(("amqp.", "auth.jwt.", "http."))
-        key = (fault.file, fault.path, "" if own else fault.message)
-        if key not in seen:
-            seen.add(key)
-            kept.append(fault)
-    return kept

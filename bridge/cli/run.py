@@ -7,7 +7,7 @@ from typing import Final
 
 import structlog
 
-from bridge.auth.tokens import is_weak
+from bridge.auth.settings import is_weak
 from bridge.cli.exits import CliError, Exit
 from bridge.cli.loading import DEFAULT_CONFIG, ConfigPath, SchemasPath, load_project
 from bridge.config.model import Http

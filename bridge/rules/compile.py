@@ -5,6 +5,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from bridge.auth.settings import find_jwt_faults, is_shared
 from bridge.config.load import Loaded
 from bridge.config.merge import MergedNamespace, System
 from bridge.config.model import Config, Http
@@ -21,14 +22,6 @@ from bridge.rules.scope import Known
 _OWN_EXCHANGES: Final = "bridge."
 _BROKER_EXCHANGES: Final = "amq."
 _MAX_EXCHANGE: Final = 127
-
-_FAMILIES: Final = {
-    **dict.fromkeys(("HS256", "HS384", "HS512"), "HS"),
-    **dict.fromkeys(("RS256", "RS384", "RS512"), "RS"),
-    **dict.fromkeys(("PS256", "PS384", "PS512"), "PS"),
-    **dict.fromkeys(("ES256", "ES256K", "ES384", "ES512"), "ES"),
-    "EdDSA": "EdDSA",
-}
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -181,30 +174,16 @@ def _check_jwt(place: Place, config: Config, namespaces: Iterable[MergedNamespac
     ]
     if config.http.stats is not None:
         asking.append("http.stats")
-    if not asking:
-        return
     jwt = config.auth.jwt
-    known = [algorithm for algorithm in jwt.algorithms if algorithm in _FAMILIES]
-    for algorithm in jwt.algorithms:
-        if algorithm not in known:
-            place.at("algorithms").add(f'unknown algorithm "{algorithm}" ({suggest(algorithm, _FAMILIES)})')
-    families = sorted({_FAMILIES[algorithm] for algorithm in known})
-    if len(families) > 1:
-        place.at("algorithms").add(
-            f"{', '.join(jwt.algorithms)} are of several families, {' and '.join(families)}: a public key "
-            "could be taken for a shared secret (keep one family)"
-        )
-    elif not jwt.algorithms:
-        place.at("algorithms").add("is empty, so no token could be verified (write [HS256])")
-    elif families == ["HS"]:
-        _check_secret(place.at("secret"), jwt.secret, asking)
-    elif families and not jwt.public_key:
-        place.at("public_key").add(f"is not set, and {asking[0]} asks for a token (put the PEM text here)")
-
-
-def _check_secret(place: Place, secret: str, asking: list[str]) -> None:
-    if not secret:
-        place.add(
+    faults = list(find_jwt_faults(jwt))
+    for key, message in faults:
+        place.at(key).add(message)
+    if faults or not asking:
+        return
+    if is_shared(jwt) and not jwt.secret:
+        place.at("secret").add(
             f"is not set, and {asking[0]} asks for a token (set JWT_SECRET in the environment, such as "
             "`openssl rand -hex 32` prints, or write `auth: {required: false}` for an open namespace)"
         )
+    elif not is_shared(jwt) and not jwt.public_key:
+        place.at("public_key").add(f"is not set, and {asking[0]} asks for a token (put the PEM text here)")

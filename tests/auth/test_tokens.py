@@ -14,7 +14,6 @@ from bridge.auth.tokens import (
     TokenFault,
     TokenVerifier,
     find_bearer_token,
-    is_weak,
     sign,
 )
 from bridge.config.model import Jwt
@@ -188,35 +187,10 @@ def test_without_a_key_every_token_is_refused() -> None:
     assert _reason(outcome) is FaultReason.NOT_CONFIGURED
 
 
-@pytest.mark.parametrize(
-    ("jwt", "weak"),
-    [
-        (Jwt(secret="x" * 31), True),
-        (Jwt(secret="x" * 32), False),
-        (Jwt(algorithms=["HS512"], secret="x" * 63), True),
-        (Jwt(), False),
-        (Jwt(algorithms=["RS256"], public_key="any"), False),
-    ],
-)
-def test_a_secret_shorter_than_its_hash_is_weak(jwt: Jwt, weak: bool) -> None:
-    """A short secret works, since a product may have one, and is warned of."""
-    assert is_weak(jwt) is weak
-
-
-@pytest.mark.parametrize(
-    ("jwt", "words"),
-    [
-        (Jwt(algorithms=["none"]), '"none" is not known'),
-        (Jwt(algorithms=["HS255"]), '"HS255" is not known'),
-        (Jwt(algorithms=[]), "is empty"),
-        (Jwt(algorithms=["HS256", "RS256"], secret=SECRET), "cannot be mixed"),
-        (Jwt(algorithms=["RS256"], public_key="not pem"), "no PEM public key"),
-    ],
-)
-def test_an_unusable_configuration_is_said_at_once(jwt: Jwt, words: str) -> None:
-    """With the remedy, before any client connects."""
-    with pytest.raises(ValueError, match=words):
-        TokenVerifier(jwt)
+def test_an_unusable_configuration_is_said_at_once() -> None:
+    """Before any client connects."""
+    with pytest.raises(ValueError, match=r"auth\.jwt\.algorithms: is empty"):
+        TokenVerifier(Jwt(algorithms=[]))
 
 
 def test_a_signed_token_is_accepted() -> None:
