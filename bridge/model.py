@@ -71,7 +71,7 @@ class Invalid(Struct, frozen=True, kw_only=True):
 
     route: str
     reason: str
-    """A stable word: `not_json`, `schema`, `content_type`, `template`."""
+    """A stable word: `not_json`, `schema`, `content_type`, or `internal`, a fault of the bridge itself."""
     error: str
     path: str = ""
     """JSON path of the fault in the body, such as `$.progress`."""

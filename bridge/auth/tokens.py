@@ -25,7 +25,7 @@ _LATEST: Final = 253_402_300_799.0
 
 
 class FaultReason(StrEnum):
-    """Why a token is not accepted; for metrics and the audit log."""
+    """Why a token is not accepted, for whoever decides by it; clients read the message."""
 
     MISSING = "missing"
     TOO_LARGE = "too_large"

@@ -53,9 +53,13 @@ class CommandRule(Struct, frozen=True, kw_only=True):
     emit: EmitTemplate | None
     ack: ValueTemplate | None
     """None is the default: a reply, or `{status: ok}`, with `message_id` if something was published."""
-    reads_room: bool
-    """Its answer says something of the room that it joins or leaves."""
     errors: ErrorRules
+
+    @property
+    def reads_room(self) -> bool:
+        """Whether its answer says something of the room that it joins or leaves."""
+        in_emit = self.emit is not None and "room" in self.emit.payload.roots
+        return in_emit or (self.ack is not None and "room" in self.ack.roots)
 
 
 class CommandPlace(Struct, frozen=True, kw_only=True):
@@ -77,10 +81,7 @@ def compile_command(around: CommandPlace, name: str, command: Command) -> Comman
     """Compile one entry of `commands`; None when a fault was found."""
     place = around.place.at("commands", name)
     before = len(place.faults)
-    if fault := find_name_fault(name):
-        place.add(fault)
-    if name in _OWN:
-        place.add(f'"{name}" is a command of the bridge itself (take another name)')
+    _check_name(place, name)
     schema = None
     if command.schema is not None:
         schema = find_schema(place.at("schema"), around.schemas, around.system.routes.schemas, command.schema)
@@ -93,9 +94,8 @@ def compile_command(around: CommandPlace, name: str, command: Command) -> Comman
     _check_stamps(place, command, schema)
     _check_args(place.at("args"), command, schema)
     publish = compile_publish(place, around.system, command, known)
-    inside = _compile_choice(
-        around, place.at("inside"), [] if command.inside is None else [command.inside], known, covered=False
-    )
+    member_of = [] if command.inside is None else [command.inside]
+    inside = _compile_choice(around, place.at("inside"), member_of, known, covered=False)
     join = _compile_choice(around, place.at("join"), command.join, known, covered=True)
     leave = _compile_choice(around, place.at("leave"), command.leave, known, covered=False)
     stamps = place.at("set").attempt(compile_value, command.set, known) if command.set else None
@@ -118,10 +118,15 @@ def compile_command(around: CommandPlace, name: str, command: Command) -> Comman
         leave=leave,
         emit=emit,
         ack=ack,
-        reads_room=(emit is not None and "room" in emit.payload.roots)
-        or (ack is not None and "room" in ack.roots),
         errors=errors,
     )
+
+
+def _check_name(place: Place, name: str) -> None:
+    if fault := find_name_fault(name):
+        place.add(fault)
+    if name in _OWN:
+        place.add(f'"{name}" is a command of the bridge itself (take another name)')
 
 
 def _to_known(namespace: NamespacePattern, command: Command, schema: Schema | None) -> Known:

@@ -44,7 +44,7 @@ class Metrics:
         )
         self.refused = Counter(
             "bridged_refused_total",
-            "Connections and namespaces that were refused, by reason.",
+            "Connections, namespaces and sign-ins that were refused, by reason.",
             ["reason"],
             registry=self.registry,
         )
