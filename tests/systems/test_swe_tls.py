@@ -32,17 +32,10 @@ class TlsDaemon(Daemon):
         """What clients must trust."""
         return self.config.parent / "tls" / "certificate.pem"
 
-    def get(self, path: str) -> tuple[int, str]:
-        """Status and body of a GET request; status 0 when nobody answers."""
-        context = ssl.create_default_context(cafile=str(self.certificate))
-        try:
-            with urllib.request.urlopen(f"{self.url}{path}", timeout=5, context=context) as answer:  # noqa: S310
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read().decode()
-        except OSError:
-            return 0, ""
+    @property
+    def context(self) -> ssl.SSLContext:
+        """Trusts that certificate alone."""
+        return ssl.create_default_context(cafile=str(self.certificate))
 
 
 @pytest.fixture(scope="module")
