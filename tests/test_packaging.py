@@ -10,13 +10,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from prometheus_client.metrics import MetricWrapperBase
-
-from bridge.errors import Code
-from bridge.telemetry.metrics import Metrics
 
 _ROOT = Path(__file__).parent.parent
-_PAGES = [*_ROOT.glob("*.md"), *_ROOT.glob("docs/**/*.md")]
 _JAVASCRIPT = tuple(
     f"{folder}/{file}"
     for folder in ("tests", "examples", "benchmarks/rivals")
@@ -105,47 +100,3 @@ def test_compose_waits_for_health() -> None:
     assert services["bridge"]["depends_on"] == {"rabbitmq": {"condition": "service_healthy"}}
     assert services["example"]["depends_on"] == {"bridge": {"condition": "service_healthy"}}
     assert services["bridge"]["read_only"] is True
-
-
-def test_all_metrics_are_documented() -> None:
-    """The table in docs/operations.md has every metric, with its labels, and no other."""
-    text = (_ROOT / "docs/operations.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(bridged_\w+)` \| (.*?) ?\|", text, re.M)
-    documented = {name: set(re.findall(r"\w+", labels)) - {"le"} for name, labels in rows}
-    metrics = [metric for metric in vars(Metrics()).values() if isinstance(metric, MetricWrapperBase)]
-    assert documented == {
-        f"{metric._name}_total" if metric._type == "counter" else metric._name: set(metric._labelnames)
-        for metric in metrics
-    }
-
-
-def test_all_codes_are_documented() -> None:
-    """The table in docs/protocol.md has every code with its family, and no other."""
-    text = (_ROOT / "docs/protocol.md").read_text(encoding="utf-8")
-    rows = dict(re.findall(r"^\| `([A-Z_]+)` \| (\w+) \|", text, re.M))
-    assert rows == {code.value: code.kind for code in Code}
-
-
-def test_the_architecture_names_modules_that_exist() -> None:
-    """Each `folder/module.py` of docs/architecture.md is one of the bridge's; no folder is left out."""
-    text = (_ROOT / "docs/architecture.md").read_text(encoding="utf-8")
-    modules = set(re.findall(r"`([a-z_]+/[a-z_]+\.py)`", text))
-    assert [module for module in modules if not (_ROOT / "bridge" / module).is_file()] == []
-    folders = {folder.parent.name for folder in (_ROOT / "bridge").glob("*/__init__.py")}
-    assert folders == {folder for folder in folders if f"`{folder}/" in text}
-
-
-@pytest.mark.parametrize(
-    "page", [*_ROOT.glob("*.md"), *_ROOT.glob("docs/**/*.md")], ids=lambda page: page.name
-)
-def test_links_of_the_documents_lead_somewhere(page: Path) -> None:
-    """To a file of the repository, and to a heading or anchor that is there."""
-    for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)(?:#([^)]*))?\)", page.read_text("utf-8")):
-        file = (page.parent / target).resolve() if target else page
-        assert file.exists(), f"{page.name}: {target}"
-        if anchor:
-            text = file.read_text(encoding="utf-8")
-            anchors = set(re.findall(r'<a id="([^"]+)"', text))
-            for heading in re.findall(r"^#+ (.*)$", text, re.M):
-                anchors.add(re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-"))
-            assert anchor in anchors, f"{page.name}: {target}#{anchor}"
