@@ -1,4 +1,4 @@
-"""What README.md and docs/ say: the first route works as it stands, links lead somewhere, tables are whole."""
+"""What README.md and docs/ say: the first route works, links lead somewhere, tables are whole."""
 
 import json
 import os
