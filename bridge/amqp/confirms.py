@@ -1,59 +1,145 @@
-"""Sends one message on a channel with publisher confirms, and says truthfully what became of it."""
+"""A channel with publisher confirms: says truthfully what became of each message that was sent on it."""
 
 import asyncio
-from datetime import UTC, datetime
-from typing import Any, Final
+from itertools import count, takewhile
+from typing import Self
 
-from aiormq import Channel
-from aiormq.exceptions import ChannelInvalidStateError, ChannelNotFoundEntity, DeliveryError, PublishError
-from pamqp.commands import Basic
+from pamqp.commands import Confirm
 
+from bridge.amqp.channel import Channel, ChannelClosedError, LinkLostError
+from bridge.amqp.events import Confirmed, Content
+from bridge.amqp.frames import SYNTAX_ERROR, WireError, encode_publish
+from bridge.amqp.link import Link
+from bridge.amqp.properties import decode_properties, encode_properties
 from bridge.model import PublishMessage, PublishOutcome
 
-LONGEST_KEY: Final = 255
-"""Bytes of a routing key: AMQP's short string."""
+
+class Sent:
+    """A message that is on its way; `outcome` is done when the broker has answered, or never will."""
+
+    __slots__ = ("message", "outcome", "returned", "tag")
+
+    def __init__(self, tag: int, message: PublishMessage) -> None:
+        self.tag = tag
+        self.message = message
+        self.returned = False
+        self.outcome: asyncio.Future[PublishOutcome] = asyncio.get_running_loop().create_future()
+
+    def settle(self, outcome: PublishOutcome) -> None:
+        """Answer whoever still waits."""
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
 
 
-async def send(channel: Channel, message: PublishMessage, properties: Basic.Properties) -> PublishOutcome:
-    """Publish a mandatory message and wait for the broker's answer; the caller bounds the time."""
-    try:
-        await channel.basic_publish(
+class ConfirmingChannel:
+    """Sends mandatory messages, and matches confirms and returns to them."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self._tags = count(1)
+        self._last = 0
+        self._waiting: dict[int, Sent] = {}
+        channel.on_confirmed = self._confirm
+        channel.on_returned = self._give_back
+        channel.on_ended = self._end
+
+    @classmethod
+    async def open(cls, link: Link) -> Self:
+        """Open a channel in confirm mode."""
+        channel = await link.channel()
+        await channel.call(Confirm.Select())
+        return cls(channel)
+
+    def send(self, message: PublishMessage, properties: bytes) -> Sent:
+        """Send a message with the rest of this turn of the loop; ValueError when AMQP cannot carry it.
+
+        Whoever stops waiting calls `forget`.
+        """
+        channel = self.channel
+        frames = encode_publish(
+            channel.number,
+            message.exchange,
+            message.routing_key,
+            properties,
             message.body,
-            exchange=message.exchange,
-            routing_key=message.routing_key,
-            properties=properties,
-            mandatory=True,
-            wait=False,
+            channel.carrier.frame_max,
         )
-    except PublishError:
-        return PublishOutcome.UNROUTABLE
-    except DeliveryError:
+        if channel.ended.done():
+            sent = Sent(0, message)
+            sent.settle(PublishOutcome.BROKER_UNAVAILABLE)
+            return sent
+        self._last = next(self._tags)
+        sent = self._waiting[self._last] = Sent(self._last, message)
+        channel.write(frames)
+        return sent
+
+    def forget(self, sent: Sent) -> None:
+        """Nobody waits for this one any more."""
+        self._waiting.pop(sent.tag, None)
+
+    def _confirm(self, confirmed: Confirmed) -> None:
+        tag = confirmed.tag
+        if tag > self._last:
+            raise WireError(SYNTAX_ERROR, "confirm of a message that was not sent")
+        if not confirmed.multiple:
+            if (sent := self._waiting.pop(tag, None)) is not None:
+                sent.settle(_outcome_of(sent, confirmed.positive))
+            return
+        settled = list(takewhile(lambda number: not tag or number <= tag, self._waiting))
+        for number in settled:  # tag 0 is all of them
+            sent = self._waiting.pop(number)
+            sent.settle(_outcome_of(sent, confirmed.positive))
+
+    def _give_back(self, content: Content) -> None:
+        """Mark what reached no queue. The broker returns in the order of publishing, before it confirms.
+
+        A return carries no tag, so the oldest message of this exchange, key and id is meant. Two with
+        all of these in common are one message, sent again.
+        """
+        message_id = decode_properties(content.properties).message_id
+        for sent in self._waiting.values():
+            message = sent.message
+            if (
+                not sent.returned
+                and message.message_id == message_id
+                and message.routing_key == content.routing_key
+                and message.exchange == content.exchange
+            ):
+                sent.returned = True
+                return
+
+    def _end(self, reason: LinkLostError) -> None:
+        """One missing exchange closes the channel for all that were on their way."""
+        missing = str(reason) if isinstance(reason, ChannelClosedError) and reason.code == 404 else ""
+        waiting, self._waiting = self._waiting, {}
+        for sent in waiting.values():
+            named = f"no exchange '{sent.message.exchange}' " in missing
+            sent.settle(PublishOutcome.UNROUTABLE if named else PublishOutcome.UNKNOWN_OUTCOME)
+
+
+def _outcome_of(sent: Sent, positive: bool) -> PublishOutcome:
+    if not positive:
         return PublishOutcome.REJECTED
-    except ChannelInvalidStateError:
-        return PublishOutcome.BROKER_UNAVAILABLE  # closed before it was sent
-    except ChannelNotFoundEntity as error:
-        # One missing exchange closes the channel for all that were in flight on it.
-        missing = f"no exchange '{message.exchange}' " in str(error)
-        return PublishOutcome.UNROUTABLE if missing else PublishOutcome.UNKNOWN_OUTCOME
-    except asyncio.CancelledError:
-        # aiormq cancels what waits on a connection that breaks: that is not our cancellation.
-        if (task := asyncio.current_task()) is not None and task.cancelling():
-            raise
-        return PublishOutcome.UNKNOWN_OUTCOME
-    except Exception:
-        # The connection broke: aiormq rejects with OSError, AMQPError or bare Exception.
-        return PublishOutcome.UNKNOWN_OUTCOME
-    return PublishOutcome.CONFIRMED
+    return PublishOutcome.UNROUTABLE if sent.returned else PublishOutcome.CONFIRMED
 
 
-def to_properties(message: PublishMessage, **more: Any) -> Basic.Properties:
-    """The properties that every message of the bridge has, and `more` of them."""
-    return Basic.Properties(
-        message_id=message.message_id,
-        message_type=message.type,
-        app_id="bridged",
+def to_properties(
+    message: PublishMessage,
+    *,
+    persistent: bool,
+    expiration: str | None = None,
+    reply_to: str | None = None,
+    correlation_id: str | None = None,
+) -> bytes:
+    """The properties that every message of the bridge has; ValueError when AMQP cannot carry them."""
+    return encode_properties(
         content_type=message.content_type,
-        timestamp=datetime.fromtimestamp(message.timestamp, UTC),
-        headers=dict(message.headers),
-        **more,
+        headers=message.headers,
+        persistent=persistent,
+        message_id=message.message_id,
+        timestamp=message.timestamp,
+        type=message.type,
+        correlation_id=correlation_id,
+        reply_to=reply_to,
+        expiration=expiration,
     )

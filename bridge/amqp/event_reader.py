@@ -13,22 +13,24 @@ What was confirmed to a publisher outlives a SIGKILL of the broker, at the same 
 """
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from typing import Final
 from uuid import uuid4
 
 import structlog
-from aiormq.abc import DeliveredMessage
-from aiormq.exceptions import ChannelPreconditionFailed
 from msgspec import Struct
-from pamqp.commands import Basic
 
-from bridge.amqp.connection import BrokerConnection, HandlerFailedError, Link
-from bridge.amqp.deliveries import checksum_of, offset_of, to_delivery
+from bridge.amqp.channel import ChannelClosedError, LinkLostError
+from bridge.amqp.confirms import ConfirmingChannel, to_properties
+from bridge.amqp.connection import BrokerConnection, HandlerFailedError
+from bridge.amqp.deliveries import checksum_of, to_delivery
+from bridge.amqp.link import Link
 from bridge.amqp.subscription import Subscription
 from bridge.amqp.topology import (
     LOG_EXCHANGE,
     MARKER_KEY,
+    PRECONDITION_FAILED,
     Topology,
     TopologyError,
     declare_log,
@@ -36,7 +38,7 @@ from bridge.amqp.topology import (
 )
 from bridge.config.model import Amqp
 from bridge.flow.ports import HandleBatch
-from bridge.model import Delivery
+from bridge.model import Delivery, PublishMessage, PublishOutcome
 from bridge.telemetry.metrics import Metrics
 
 _SETUP_TIMEOUT: Final = 30.0
@@ -87,23 +89,19 @@ class StreamReader:
             end = await self._find_end(link)
             subscription = await self._subscribe(link, end)
         self.connection.mark_up()
-        batch = _batch_size(self._config)
-        while True:
-            messages = await subscription.take(batch)
-            await self._hand_over(messages, end, handle)
-            await subscription.acknowledge(messages[-1])
+        await _pump(subscription, self._config, lambda deliveries: self._hand_over(deliveries, end, handle))
 
     async def _find_end(self, link: Link) -> int:
         """The offset of a marker that is published now: the log reaches at least that far."""
         probe = await self._open(link, "next")
         marker = await _publish_marker(self.connection, self._instance_id)
         while True:
-            messages = await probe.take(self._config.prefetch)
-            for message in messages:
-                if message.header.properties.message_id == marker:
+            contents = await probe.take(self._config.prefetch)
+            for delivery in map(to_delivery, contents):
+                if delivery.message_id == marker:
                     await probe.close()
-                    return self._offset(message)
-            await probe.acknowledge(messages[-1])
+                    return self._offset(delivery)
+            probe.acknowledge(contents[-1])
 
     async def _subscribe(self, link: Link, end: int) -> Subscription:
         """Consume from the last position, if it still means the same event, else from the first."""
@@ -138,14 +136,15 @@ class StreamReader:
                 prefetch=self._config.prefetch,
                 arguments={"x-stream-offset": offset},
             )
-        except ChannelPreconditionFailed as error:  # invalid arg 'x-stream-offset' for queue ...
-            raise self._no_stream() from error
+        except ChannelClosedError as error:
+            if error.code != PRECONDITION_FAILED:
+                raise
+            raise self._no_stream() from error  # invalid arg 'x-stream-offset' for queue ...
 
-    async def _hand_over(self, messages: list[DeliveredMessage], end: int, handle: HandleBatch) -> None:
+    async def _hand_over(self, deliveries: list[Delivery], end: int, handle: HandleBatch) -> None:
         """Handle deliveries in order; the end of the catching up falls between two of them."""
-        deliveries = [to_delivery(message) for message in messages]
-        if self._on_caught_up is not None and self._offset(messages[-1]) >= end:
-            cut = sum(self._offset(message) <= end for message in messages)
+        if self._on_caught_up is not None and self._offset(deliveries[-1]) >= end:
+            cut = sum(self._offset(delivery) <= end for delivery in deliveries)
             await self._handle(deliveries[:cut], handle)
             self._on_caught_up()
             self._on_caught_up = None
@@ -160,11 +159,10 @@ class StreamReader:
     def _position_of(self, delivery: Delivery) -> _Position:
         return _Position(delivery.offset or 0, checksum_of(delivery))
 
-    def _offset(self, message: DeliveredMessage) -> int:
-        offset = offset_of(message)
-        if offset is None:
+    def _offset(self, delivery: Delivery) -> int:
+        if delivery.offset is None:
             raise self._no_stream()
-        return offset
+        return delivery.offset
 
     def _no_stream(self) -> TopologyError:
         name = self._config.stream.name
@@ -211,11 +209,7 @@ class QueueReader:
         if self.connection.generation > 1:
             self._restarts.labels("resumed").inc()
         self.connection.mark_up()
-        batch = _batch_size(self._config)
-        while True:
-            messages = await subscription.take(batch)
-            await self._hand_over([to_delivery(message) for message in messages], handle)
-            await subscription.acknowledge(messages[-1])
+        await _pump(subscription, self._config, lambda deliveries: self._hand_over(deliveries, handle))
 
     async def _hand_over(self, deliveries: list[Delivery], handle: HandleBatch) -> None:
         if self._on_caught_up is not None:
@@ -229,9 +223,19 @@ class QueueReader:
         await _handle_events(deliveries, handle)
 
 
-def _batch_size(config: Amqp) -> int:
+async def _pump(
+    subscription: Subscription, config: Amqp, hand_over: Callable[[list[Delivery]], Awaitable[None]]
+) -> None:
+    """Hand over what comes, in batches, and acknowledge it, until the consumer ends."""
     # A quarter of what the broker sends ahead, so that acknowledgements keep it sending.
-    return max(1, config.prefetch // 4)
+    batch = max(1, config.prefetch // 4)
+    try:
+        while True:
+            contents = await subscription.take(batch)
+            await hand_over([to_delivery(content) for content in contents])
+            subscription.acknowledge(contents[-1])
+    finally:
+        subscription.flush()
 
 
 async def _handle_events(deliveries: list[Delivery], handle: HandleBatch) -> None:
@@ -251,19 +255,20 @@ async def _publish_marker(connection: BrokerConnection, instance_id: str) -> str
     It goes over a connection of its own: from one that publishes during a memory alarm the broker reads
     nothing more, acknowledgements included. (A reader that connects during an alarm waits for its end.)
     """
-    marker = f"{instance_id}:{uuid4().hex}"
+    marker = PublishMessage(
+        exchange=LOG_EXCHANGE,
+        routing_key=MARKER_KEY,
+        body=b"{}",
+        message_id=f"{instance_id}:{uuid4().hex}",
+        type=MARKER_KEY,
+        timestamp=time.time(),
+    )
     link = await connection.connect()
     try:
-        channel = await link.channel(confirms=True)
-        await channel.basic_publish(
-            b"{}",
-            exchange=LOG_EXCHANGE,
-            routing_key=MARKER_KEY,
-            properties=Basic.Properties(
-                delivery_mode=2, message_id=marker, app_id="bridged", content_type="application/json"
-            ),
-            mandatory=True,
-        )
+        channel = await ConfirmingChannel.open(link)
+        outcome = await channel.send(marker, to_properties(marker, persistent=True)).outcome
     finally:
         await link.close()
-    return marker
+    if outcome is not PublishOutcome.CONFIRMED:
+        raise LinkLostError(f"the marker of the log was not published: {outcome}")
+    return marker.message_id

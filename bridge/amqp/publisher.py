@@ -5,10 +5,10 @@ from collections import deque
 from typing import Final
 
 import structlog
-from aiormq import Channel
 
-from bridge.amqp.confirms import LONGEST_KEY, send, to_properties
-from bridge.amqp.connection import BrokerConnection, Link
+from bridge.amqp.confirms import ConfirmingChannel, to_properties
+from bridge.amqp.connection import BrokerConnection
+from bridge.amqp.link import Link
 from bridge.amqp.requests import DirectRequester
 from bridge.amqp.topology import Topology, declare_publishing
 from bridge.config.model import Amqp
@@ -47,7 +47,7 @@ class ConfirmingPublisher:
         self._window = _Window(in_flight, in_flight_bytes)
         metrics.queue_length.labels("publishing").set_function(lambda: self._window.messages)
         self._link: Link | None = None
-        self._channel: Channel | None = None
+        self._channel: ConfirmingChannel | None = None
 
     async def run(self) -> None:
         """Keep the connection up until cancelled."""
@@ -58,53 +58,62 @@ class ConfirmingPublisher:
 
         BROKER_UNAVAILABLE comes at once while there is no connection, and after `confirm_timeout` when
         the broker takes nothing (memory or disk alarm) or the window is full: in each case the message
-        was not sent. A key over 255 bytes cannot be sent in AMQP: REJECTED.
+        was not sent. What AMQP cannot carry (a key over 255 bytes) is REJECTED.
         """
-        if len(message.routing_key.encode()) > LONGEST_KEY:
-            log.error("publish.key_too_long", exchange=message.exchange)
-            return PublishOutcome.REJECTED
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._config.confirm_timeout
         size = len(message.body)
-        deadline = asyncio.get_running_loop().time() + self._config.confirm_timeout
-        try:
-            async with asyncio.timeout_at(deadline):
-                channel = await self._enter(size)
-        except TimeoutError:
+        channel = self._channel
+        if channel is None or self._link is None:
             return PublishOutcome.BROKER_UNAVAILABLE
-        if channel is None:
-            return PublishOutcome.BROKER_UNAVAILABLE
+        if not (self._link.is_writable and self._window.enter_now(size)):
+            try:
+                async with asyncio.timeout_at(deadline):
+                    channel = await self._enter(self._link, size)
+            except TimeoutError:
+                return PublishOutcome.BROKER_UNAVAILABLE
+            if channel is None:
+                return PublishOutcome.BROKER_UNAVAILABLE
         try:
             return await self._send(channel, message, deadline)
         finally:
             self._window.leave(size)
 
-    async def _enter(self, size: int) -> Channel | None:
+    async def _enter(self, link: Link, size: int) -> ConfirmingChannel | None:
         """Wait until the message may be sent; None when the connection is away."""
-        if self._link is None:
-            return None
-        await self._link.unblocked()
+        await link.writable()
         await self._window.enter(size)
         if self._channel is None:
             self._window.leave(size)
         return self._channel
 
-    async def _send(self, channel: Channel, message: PublishMessage, deadline: float) -> PublishOutcome:
+    async def _send(
+        self, channel: ConfirmingChannel, message: PublishMessage, deadline: float
+    ) -> PublishOutcome:
         try:
-            async with asyncio.timeout_at(deadline):
-                return await send(channel, message, to_properties(message, delivery_mode=2))
-        except TimeoutError:
-            return PublishOutcome.UNKNOWN_OUTCOME
+            sent = channel.send(message, to_properties(message, persistent=True))
+        except ValueError as error:
+            log.error("publish.impossible", exchange=message.exchange, reason=str(error))
+            return PublishOutcome.REJECTED
+        # One timer: asyncio.timeout would cost as much as all the rest.
+        timer = asyncio.get_running_loop().call_at(deadline, sent.settle, PublishOutcome.UNKNOWN_OUTCOME)
+        try:
+            return await sent.outcome
+        finally:
+            timer.cancel()
+            channel.forget(sent)
 
     async def _serve(self, link: Link) -> None:
         async with asyncio.timeout(_SETUP_TIMEOUT):
             await declare_publishing(link, self._config, self._topology)
-            channel = await link.channel(confirms=True)
-            closing = [channel.closing]
+            channel = await ConfirmingChannel.open(link)
+            ended = [channel.channel.ended]
             if self._requester is not None:
-                closing.append((await self._requester.open(link)).closing)
+                ended.append((await self._requester.open(link)).ended)
         self._link, self._channel = link, channel
         self.connection.mark_up()
         try:
-            await asyncio.wait(closing, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._link = self._channel = None
             if self._requester is not None:
@@ -124,10 +133,16 @@ class _Window:
         self._bytes = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
+    def enter_now(self, size: int) -> bool:
+        """Take room if there is some and nobody waits for it."""
+        if self._waiting or not self._has_room(size):
+            return False
+        self._take(size)
+        return True
+
     async def enter(self, size: int) -> None:
         """Wait for room and take it."""
-        if not self._waiting and self._has_room(size):
-            self._take(size)
+        if self.enter_now(size):
             return
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((size, admitted))

@@ -5,12 +5,13 @@ from itertools import count
 from typing import Final
 
 import structlog
-from aiormq import Channel
-from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
-from bridge.amqp.confirms import LONGEST_KEY, send, to_properties
-from bridge.amqp.connection import Link
+from bridge.amqp.channel import Channel
+from bridge.amqp.confirms import ConfirmingChannel, to_properties
+from bridge.amqp.events import Content
+from bridge.amqp.link import Link
+from bridge.amqp.properties import decode_properties
 from bridge.model import PublishOutcome, Reply, Request
 from bridge.telemetry.metrics import Metrics
 
@@ -34,14 +35,15 @@ class DirectRequester:
         self._waiting: dict[str, asyncio.Future[Reply]] = {}
         metrics.queue_length.labels("requests").set_function(lambda: len(self._waiting))
         self._link: Link | None = None
-        self._channel: Channel | None = None
+        self._channel: ConfirmingChannel | None = None
 
     async def open(self, link: Link) -> Channel:
         """Use a new connection from here on; whoever opened it sees when the channel closes."""
-        channel = await link.channel(confirms=True)
-        await channel.basic_consume(_REPLY_TO, self._take, no_ack=True)
+        channel = await ConfirmingChannel.open(link)
+        channel.channel.on_deliveries = self._take
+        await channel.channel.call(Basic.Consume(queue=_REPLY_TO, no_ack=True))
         self._link, self._channel = link, channel
-        return channel
+        return channel.channel
 
     def close(self) -> None:
         """The connection is gone, and with it all replies that were on their way."""
@@ -56,9 +58,6 @@ class DirectRequester:
         BROKER_UNAVAILABLE: it was not sent. UNKNOWN_OUTCOME: the connection broke, so that no reply can
         come. REJECTED: the broker refused it.
         """
-        if len(request.message.routing_key.encode()) > LONGEST_KEY:
-            log.error("request.key_too_long", exchange=request.message.exchange)
-            return PublishOutcome.REJECTED
         deadline = asyncio.get_running_loop().time() + request.timeout
         try:
             async with asyncio.timeout_at(deadline):
@@ -72,50 +71,57 @@ class DirectRequester:
         finally:
             self._places.release()
 
-    async def _enter(self) -> Channel | None:
+    async def _enter(self) -> ConfirmingChannel | None:
         """Wait until the request may be sent; None when the connection is away."""
         if self._link is None:
             return None
-        await self._link.unblocked()
+        await self._link.writable()
         await self._places.acquire()
         if self._channel is None:
             self._places.release()
         return self._channel
 
-    async def _exchange(self, channel: Channel, request: Request, deadline: float) -> Reply | PublishOutcome:
+    async def _exchange(
+        self, channel: ConfirmingChannel, request: Request, deadline: float
+    ) -> Reply | PublishOutcome:
         """Send the request; its reply may come before the broker's confirm."""
         loop = asyncio.get_running_loop()
         number = str(next(self._numbers))
+        try:
+            sent = channel.send(request.message, _to_properties(request, number))
+        except ValueError as error:
+            log.error("request.impossible", exchange=request.message.exchange, reason=str(error))
+            return PublishOutcome.REJECTED
         reply: asyncio.Future[Reply] = loop.create_future()
         self._waiting[number] = reply
-        sending = loop.create_task(send(channel, request.message, _to_properties(request, number)))
+        outcome = sent.outcome
         try:
             await asyncio.wait(
-                (sending, reply), timeout=deadline - loop.time(), return_when=asyncio.FIRST_COMPLETED
+                (outcome, reply), timeout=deadline - loop.time(), return_when=asyncio.FIRST_COMPLETED
             )
             if not _has_come(reply):
-                await asyncio.wait((sending,), timeout=deadline - loop.time())
-                if sending.done() and sending.result() is not PublishOutcome.CONFIRMED:
-                    return sending.result()
+                await asyncio.wait((outcome,), timeout=deadline - loop.time())
+                if outcome.done() and outcome.result() is not PublishOutcome.CONFIRMED:
+                    return outcome.result()
                 await asyncio.wait((reply,), timeout=deadline - loop.time())
             if not reply.done():
                 return PublishOutcome.TIMEOUT
             return PublishOutcome.UNKNOWN_OUTCOME if reply.cancelled() else reply.result()
         finally:
             del self._waiting[number]
-            sending.cancel()
-            await asyncio.gather(sending, return_exceptions=True)
+            channel.forget(sent)
 
-    async def _take(self, message: DeliveredMessage) -> None:
-        """Hand a reply over; one that nobody waits for any more came too late."""
-        properties = message.header.properties
-        reply = self._waiting.get(str(properties.correlation_id))
-        if reply is None or reply.done():
-            log.debug("reply.too_late", message_id=properties.message_id)
-            return
-        headers = properties.headers or {}
-        error = _to_text(headers["error"]) if "error" in headers else None
-        reply.set_result(Reply(body=message.body, content_type=properties.content_type, error=error))
+    def _take(self, contents: list[Content]) -> None:
+        """Hand replies over; one that nobody waits for any more came too late."""
+        for content in contents:
+            properties = decode_properties(content.properties)
+            reply = self._waiting.get(str(properties.correlation_id))
+            if reply is None or reply.done():
+                log.debug("reply.too_late", message_id=properties.message_id)
+                continue
+            headers = properties.headers
+            error = _to_text(headers["error"]) if "error" in headers else None
+            reply.set_result(Reply(body=content.body, content_type=properties.content_type, error=error))
 
 
 def _to_text(value: object) -> str:
@@ -126,8 +132,8 @@ def _has_come(reply: asyncio.Future[Reply]) -> bool:
     return reply.done() and not reply.cancelled()
 
 
-def _to_properties(request: Request, number: str) -> Basic.Properties:
+def _to_properties(request: Request, number: str) -> bytes:
     expiration = str(max(1, round(request.timeout * 1000)))
     return to_properties(
-        request.message, delivery_mode=1, expiration=expiration, reply_to=_REPLY_TO, correlation_id=number
+        request.message, persistent=False, expiration=expiration, reply_to=_REPLY_TO, correlation_id=number
     )

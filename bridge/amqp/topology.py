@@ -4,16 +4,16 @@ What exists with other arguments is used as it is, with a warning that shows the
 (RabbitMQ answers 406 PRECONDITION_FAILED, names the first argument that differs, and closes the channel).
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from operator import methodcaller
+from collections.abc import Mapping
 from typing import Final, Self
 
 import structlog
-from aiormq import Channel
-from aiormq.exceptions import ChannelPreconditionFailed
 from msgspec import Struct
+from pamqp import commands
+from pamqp.base import Frame
 
-from bridge.amqp.connection import Link
+from bridge.amqp.channel import Channel, ChannelClosedError
+from bridge.amqp.link import Link
 from bridge.config.model import Amqp, InvalidQueue, Queue, Stream
 from bridge.errors import BridgeError
 
@@ -21,6 +21,7 @@ LOG_EXCHANGE: Final = "bridge.log"
 """The bridge's own messages into the log; never handed to the flow."""
 MARKER_KEY: Final = "instance.started"
 """Routing key of the marker by which a reader learns where the log ends."""
+PRECONDITION_FAILED: Final = 406
 _LARGEST_SEGMENT: Final = 3_000_000_000  # RabbitMQ refuses more
 
 log = structlog.get_logger(__name__)
@@ -106,13 +107,13 @@ class _Declarer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._channel is not None and not self._channel.is_closed:
+        if self._channel is not None:
             await self._channel.close()
 
     async def exchanges(self, names: tuple[str, ...]) -> None:
         for name in dict.fromkeys(names):
             difference = await self._declare(
-                methodcaller("exchange_declare", name, exchange_type="topic", durable=True)
+                commands.Exchange.Declare(exchange=name, exchange_type="topic", durable=True)
             )
             if difference is not None:
                 log.warning(
@@ -124,7 +125,7 @@ class _Declarer:
 
     async def queue(self, name: str, arguments: Arguments, section: str) -> None:
         difference = await self._declare(
-            methodcaller("queue_declare", name, durable=True, arguments=dict(arguments))
+            commands.Queue.Declare(queue=name, durable=True, arguments=dict(arguments))
         )
         if difference is None:
             return
@@ -137,15 +138,17 @@ class _Declarer:
 
     async def bindings(self, queue: str, bindings: tuple[tuple[str, str], ...]) -> None:
         for exchange, key in bindings:
-            await self._declare(methodcaller("queue_bind", queue, exchange, key))
+            await self._declare(commands.Queue.Bind(queue=queue, exchange=exchange, routing_key=key))
 
-    async def _declare(self, declare: Callable[[Channel], Awaitable[object]]) -> str | None:
+    async def _declare(self, request: Frame) -> str | None:
         """None, or in the broker's words how what exists differs."""
-        if self._channel is None or self._channel.is_closed:
+        if self._channel is None:
             self._channel = await self._link.channel()
         try:
-            await declare(self._channel)
-        except ChannelPreconditionFailed as error:
+            await self._channel.call(request)
+        except ChannelClosedError as error:
             self._channel = None
+            if error.code != PRECONDITION_FAILED:
+                raise
             return str(error)
         return None

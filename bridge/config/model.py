@@ -54,7 +54,8 @@ class Amqp(Section, frozen=True, kw_only=True):
     """The connection to RabbitMQ."""
 
     url: str = "amqp://guest:guest@localhost:5672/"
-    """`amqp://` or `amqps://`, with user, password and virtual host."""
+    """`amqp://` or `amqps://`, with user, password and virtual host. Options: `?auth=external` (log in by
+    certificate); for TLS `cafile`, `capath`, `certfile`, `keyfile`, `no_verify_ssl=1`."""
     source: Literal["stream", "queue"] = "stream"
     """Read events from one stream (recommended) or from a queue per instance."""
     stream: Stream = Stream()

@@ -1,0 +1,120 @@
+"""Confirms and returns reach the messages that they are about."""
+
+import pytest
+from pamqp import commands
+
+from bridge.amqp.channel import Channel, ChannelClosedError, LinkLostError
+from bridge.amqp.confirms import ConfirmingChannel, Sent, to_properties
+from bridge.amqp.events import Confirmed, Content
+from bridge.amqp.frames import WireError
+from bridge.model import PublishMessage, PublishOutcome
+from tests.support.fake_broker import FakeCarrier
+
+
+class Conversation:
+    """A confirming channel, and the broker's side of it."""
+
+    def __init__(self) -> None:
+        self.carrier = FakeCarrier()
+        self.channel = Channel(self.carrier, 1)
+        self.confirming = ConfirmingChannel(self.channel)
+
+    def send(self, message_id: str = "m", key: str = "a.b", exchange: str = "e") -> Sent:
+        message = PublishMessage(
+            exchange=exchange, routing_key=key, body=b"x", message_id=message_id, type="t", timestamp=1.0
+        )
+        return self.confirming.send(message, to_properties(message, persistent=True))
+
+    def confirm(self, tag: int, *, multiple: bool = False, positive: bool = True) -> None:
+        assert self.channel.on_confirmed is not None
+        self.channel.on_confirmed(Confirmed(1, tag, multiple, positive))
+
+    def give_back(self, message_id: str = "m", key: str = "a.b", exchange: str = "e") -> None:
+        assert self.channel.on_returned is not None
+        properties = commands.Basic.Properties(message_id=message_id).marshal()
+        self.channel.on_returned(Content(0, exchange, key, properties, b"x"))
+
+
+def outcomes(*messages: Sent) -> list[PublishOutcome | None]:
+    return [sent.outcome.result() if sent.outcome.done() else None for sent in messages]
+
+
+@pytest.fixture
+async def conversation() -> Conversation:
+    return Conversation()
+
+
+async def test_one_and_many(conversation: Conversation) -> None:
+    """A confirm is about one message, or about all up to it."""
+    first, second, third, fourth = (conversation.send() for _ in range(4))
+    conversation.confirm(2)
+    assert outcomes(first, second, third) == [None, PublishOutcome.CONFIRMED, None]
+    conversation.confirm(3, multiple=True)
+    assert outcomes(first, third, fourth) == [PublishOutcome.CONFIRMED] * 2 + [None]
+    conversation.confirm(0, multiple=True)
+    assert outcomes(fourth) == [PublishOutcome.CONFIRMED]
+
+
+async def test_refused(conversation: Conversation) -> None:
+    """basic.nack, for many."""
+    messages = [conversation.send() for _ in range(3)]
+    conversation.confirm(2, multiple=True, positive=False)
+    assert outcomes(*messages) == [PublishOutcome.REJECTED] * 2 + [None]
+
+
+async def test_returns_find_their_messages(conversation: Conversation) -> None:
+    """By exchange, key and id; of equal ones the oldest that was not returned yet."""
+    routed = conversation.send("1")
+    lost = conversation.send("2")
+    twice = [conversation.send("3"), conversation.send("3")]
+    other_key = conversation.send("3", key="a.c")
+    for message_id in ("2", "3", "3"):
+        conversation.give_back(message_id)
+    conversation.confirm(5, multiple=True)
+    assert outcomes(routed, lost) == [PublishOutcome.CONFIRMED, PublishOutcome.UNROUTABLE]
+    assert outcomes(*twice, other_key) == [PublishOutcome.UNROUTABLE] * 2 + [PublishOutcome.CONFIRMED]
+
+
+async def test_return_of_what_nobody_waits_for(conversation: Conversation) -> None:
+    """A message that was given up is no harm to the next."""
+    conversation.confirming.forget(conversation.send("1"))
+    later = conversation.send("2")
+    conversation.give_back("1")
+    conversation.confirm(1)
+    conversation.confirm(2)
+    assert outcomes(later) == [PublishOutcome.CONFIRMED]
+
+
+async def test_confirm_of_what_was_not_sent(conversation: Conversation) -> None:
+    """Breaks the protocol."""
+    conversation.send()
+    with pytest.raises(WireError):
+        conversation.confirm(2)
+
+
+async def test_missing_exchange(conversation: Conversation) -> None:
+    """It costs the channel: what went elsewhere may or may not have arrived."""
+    elsewhere, here = conversation.send(exchange="e"), conversation.send(exchange="gone")
+    conversation.channel.end(ChannelClosedError(404, "NOT_FOUND - no exchange 'gone' in vhost '/'"))
+    assert outcomes(elsewhere, here) == [PublishOutcome.UNKNOWN_OUTCOME, PublishOutcome.UNROUTABLE]
+
+
+async def test_lost_connection(conversation: Conversation) -> None:
+    """What was sent is unknown; what is sent afterwards was not."""
+    before = conversation.send()
+    conversation.channel.end(LinkLostError("gone"))
+    written = len(conversation.carrier.written)
+    after = conversation.send()
+    assert outcomes(before, after) == [PublishOutcome.UNKNOWN_OUTCOME, PublishOutcome.BROKER_UNAVAILABLE]
+    assert len(conversation.carrier.written) == written
+
+
+@pytest.mark.parametrize("changes", [{"key": "ü" * 128}, {"exchange": "x" * 256}, {"message_id": "m" * 256}])
+async def test_what_amqp_cannot_carry(conversation: Conversation, changes: dict[str, str]) -> None:
+    """Nothing of it is sent, and the numbering of confirms stays right."""
+    with pytest.raises(ValueError, match="256 bytes"):
+        conversation.send(**changes)
+    assert conversation.carrier.written == []
+    sent = conversation.send()
+    conversation.confirm(1)
+    assert outcomes(sent) == [PublishOutcome.CONFIRMED]

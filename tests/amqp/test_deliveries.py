@@ -1,0 +1,50 @@
+"""What the broker delivers becomes a delivery of the bridge, whatever its service put into it."""
+
+import struct
+
+import pytest
+from pamqp import commands
+
+from bridge.amqp.deliveries import checksum_of, to_delivery
+from bridge.amqp.events import Content
+
+
+def make_content(properties: bytes = b"\0\0", body: bytes = b"{}") -> Content:
+    return Content(1, "portal.events", "a.b", properties, body)
+
+
+def test_place_in_the_stream() -> None:
+    """The header that the broker adds; from a queue there is none."""
+    raw = commands.Basic.Properties(headers={"x-stream-offset": 7, "x-sid": "s"}).marshal()
+    delivery = to_delivery(make_content(raw))
+    assert (delivery.offset, delivery.headers["x-sid"]) == (7, "s")
+    assert to_delivery(make_content()).offset is None
+
+
+def test_checksum_tells_events_apart() -> None:
+    """Everything counts that a service can choose, and nothing that the broker adds."""
+    one = to_delivery(make_content(commands.Basic.Properties(headers={"x-stream-offset": 7}).marshal()))
+    same = to_delivery(make_content(commands.Basic.Properties(headers={"x-stream-offset": 8}).marshal()))
+    other = to_delivery(make_content(commands.Basic.Properties(message_id="m").marshal()))
+    assert checksum_of(one) == checksum_of(same) != checksum_of(other)
+
+
+@pytest.mark.parametrize(
+    ("headers", "timestamp", "time"),
+    [
+        ({"timestamp_in_ms": 1_700_000_000_123}, None, 1_700_000_000.123),
+        ({"timestamp_in_ms": "no"}, 1_700_000_000, 1_700_000_000.0),
+        ({"timestamp_in_ms": True}, None, None),
+        ({"timestamp_in_ms": -5}, 1_700_000_000, 1_700_000_000.0),
+        ({"timestamp_in_ms": 2**62}, None, None),
+        ({}, 1_700_000_000_500, 1_700_000_000.5),
+        ({}, 1_700_000_000_000_000_000, None),
+    ],
+)
+def test_time_of_an_event(headers: dict[str, object], timestamp: int | None, time: float | None) -> None:
+    """The header of RabbitMQ's interceptor wins; milliseconds are understood; nonsense is no time."""
+    raw = commands.Basic.Properties(headers=headers, message_id="m").marshal()  # type: ignore[arg-type]
+    if timestamp is not None:
+        flags = struct.unpack(">H", raw[:2])[0] | 1 << 6
+        raw = struct.pack(">H", flags) + raw[2:] + struct.pack(">Q", timestamp)
+    assert to_delivery(make_content(raw)).timestamp == time

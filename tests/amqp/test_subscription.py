@@ -1,0 +1,97 @@
+"""A consumer's deliveries: taken in batches at once, acknowledged in quarters of the prefetch."""
+
+import asyncio
+
+import pytest
+
+from bridge.amqp.channel import Channel, LinkLostError
+from bridge.amqp.events import Content
+from bridge.amqp.frames import encode_ack
+from bridge.amqp.subscription import Subscription
+from tests.support.amqp import until
+from tests.support.fake_broker import FakeCarrier
+
+
+def make_contents(first: int, count: int, size: int = 1) -> list[Content]:
+    return [Content(tag, "e", "k", b"\0\0", b"x" * size) for tag in range(first, first + count)]
+
+
+@pytest.fixture
+def carrier() -> FakeCarrier:
+    return FakeCarrier()
+
+
+@pytest.fixture
+async def channel(carrier: FakeCarrier) -> Channel:
+    return Channel(carrier, 3)
+
+
+def deliver(channel: Channel, contents: list[Content]) -> None:
+    assert channel.on_deliveries is not None
+    channel.on_deliveries(contents)
+
+
+async def test_a_lone_delivery_is_taken_in_the_next_step(channel: Channel) -> None:
+    """No timer and no further turn of the loop lies between the bytes and the handler."""
+    subscription = Subscription(channel, 100)
+    taking = asyncio.create_task(subscription.take(10))
+    await asyncio.sleep(0)
+    deliver(channel, make_contents(1, 1))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert taking.done()
+
+
+async def test_what_came_together_is_taken_together(channel: Channel) -> None:
+    """Up to the limit, oldest first."""
+    subscription = Subscription(channel, 100)
+    contents = make_contents(1, 25)
+    deliver(channel, contents[:20])
+    deliver(channel, contents[20:])
+    assert await subscription.take(15) == contents[:15]
+    assert await subscription.take(15) == contents[15:]
+
+
+async def test_acknowledges_a_quarter_of_the_prefetch_at_a_time(
+    channel: Channel, carrier: FakeCarrier
+) -> None:
+    """Fewer are acknowledged soon after; nothing is acknowledged twice."""
+    subscription = Subscription(channel, 100)
+    for tag in range(1, 61):
+        subscription.acknowledge(make_contents(tag, 1)[0])
+    assert carrier.written == [encode_ack(3, 25), encode_ack(3, 50)]
+    await until(lambda: len(carrier.written) == 3)
+    subscription.flush()
+    assert carrier.written[2:] == [encode_ack(3, 60)]
+
+
+async def test_pauses_at_its_bound_and_goes_on_at_half(channel: Channel, carrier: FakeCarrier) -> None:
+    """The bound is one of bytes."""
+    subscription = Subscription(channel, 100, most_bytes=1000)
+    deliver(channel, make_contents(1, 10, 100))
+    assert not carrier.paused
+    deliver(channel, make_contents(11, 1, 1))
+    assert carrier.paused
+    await subscription.take(5)
+    assert carrier.paused
+    await subscription.take(1)
+    assert not carrier.paused
+
+
+async def test_ends_with_its_queue(channel: Channel) -> None:
+    """What was not taken is dropped: the broker still has it."""
+    subscription = Subscription(channel, 100)
+    deliver(channel, make_contents(1, 1))
+    assert channel.on_cancelled is not None
+    channel.on_cancelled()
+    with pytest.raises(LinkLostError, match="queue gone"):
+        await subscription.take(1)
+
+
+async def test_ends_with_its_channel(channel: Channel) -> None:
+    """And says why."""
+    subscription = Subscription(channel, 100)
+    subscription.acknowledge(make_contents(1, 1)[0])
+    channel.end(LinkLostError("broken"))
+    with pytest.raises(LinkLostError, match="broken"):
+        await subscription.take(1)
