@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client import CollectorRegistry
+from prometheus_client.registry import Collector
 
 from bridge.errors import Code
 from bridge.telemetry.metrics import Metrics
@@ -87,11 +88,13 @@ def test_all_metrics_are_documented() -> None:
     text = (_ROOT / "docs/operations.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(bridged_\w+)` \| (.*?) ?\|", text, re.M)
     documented = {name: set(re.findall(r"\w+", labels)) - {"le"} for name, labels in rows}
-    metrics = [metric for metric in vars(Metrics()).values() if isinstance(metric, MetricWrapperBase)]
-    assert documented == {
-        f"{metric._name}_total" if metric._type == "counter" else metric._name: set(metric._labelnames)
-        for metric in metrics
-    }
+    metrics = {}
+    for metric in vars(Metrics()).values():
+        if isinstance(metric, Collector) and not isinstance(metric, CollectorRegistry):
+            [family] = metric.collect()
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            metrics[name] = set(getattr(metric, "_labelnames", ()))
+    assert documented == metrics
 
 
 def test_all_codes_are_documented() -> None:
