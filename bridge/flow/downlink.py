@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -58,11 +59,18 @@ class Downlink:
             plan = self._plan(delivery, now)
             for last in plan.remembers:
                 self._remembered.put(last)
-            if not self._warming_up:
+            if self._warming_up:
+                continue
+            if plan.emissions:
+                emissions += plan.emissions
+                if delivery.timestamp is not None:
+                    self._metrics.event_age.observe(max(0.0, now - delivery.timestamp))
+            if plan.invalid or plan.stale or not plan.emissions:
                 self._note(delivery, plan, now)
-                emissions.extend(plan.emissions)
         if emissions:
             self._fanout.send(emissions)
+            for route, count in Counter([emission.route for emission in emissions]).items():
+                self._metrics.events.labels(route, "sent").inc(count)
 
     def _plan(self, delivery: Delivery, now: float) -> EventPlan:
         if delivery.message_id is not None and self._duplicates.seen(delivery.exchange, delivery.message_id):
@@ -77,14 +85,12 @@ class Downlink:
             return EventPlan(routed=True, invalid=(fault,))
 
     def _note(self, delivery: Delivery, plan: EventPlan, now: float) -> None:
-        """Count what became of an event, and keep what no schema fits."""
+        """Count what else became of an event than being sent, and keep what no schema fits."""
         events = self._metrics.events
         if plan is _DUPLICATE:
             events.labels("-", "duplicate").inc()
         elif not plan.routed:
             events.labels("-", "unrouted").inc()
-        for emission in plan.emissions:
-            events.labels(emission.route, "sent").inc()
         for route in plan.stale:
             events.labels(route, "stale").inc()
         for invalid in plan.invalid:
@@ -93,8 +99,6 @@ class Downlink:
                 log.warning("event.invalid", route=invalid.route, reason=invalid.reason, path=invalid.path)
         for fault in _join_equal(plan.invalid):
             self._invalid.put(delivery, fault, now)
-        if plan.emissions and delivery.timestamp is not None:
-            self._metrics.event_age.observe(max(0.0, now - delivery.timestamp))
 
     def _may_warn(self, invalid: Invalid, now: float) -> bool:
         """Once a minute for each route and reason: a faulty service must not flood the log."""
