@@ -18,6 +18,7 @@ from bridge.rules.namespaces import NamespaceRules, compile_namespace
 from bridge.rules.routes import EventRoute, RoutePlace, compile_event
 from bridge.rules.schemas import Schemas
 from bridge.rules.scope import Known
+from bridge.rules.ways import Ways
 
 _OWN_EXCHANGES: Final = "bridge."
 _BROKER_EXCHANGES: Final = "amq."
@@ -37,6 +38,8 @@ class Rules(Struct, frozen=True, kw_only=True):
     """Exchange and AMQP binding key of everything that is read; each pair once."""
     route_index: Mapping[str, KeyIndex[EventRoute]]
     """By exchange."""
+    ways: Ways
+    """The same, with what each key leads to."""
     namespace_index: NameIndex[NamespacePattern, NamespaceRules]
     stats: Access | None
     """Who may see `http.stats`; None where there is no such page."""
@@ -65,6 +68,7 @@ def compile_rules(loaded: Loaded, schemas: Schemas) -> Rules:
     _check_fights(root, routes)
     _check_jwt(root.at("auth", "jwt"), loaded.config, loaded.namespaces)
     index = NameIndex(namespaces)
+    route_index = _index_routes(routes)
     stats = _compile_stats(root.at("http", "stats"), loaded.config.http, index)
     if root.faults:
         raise ConfigError(list(dict.fromkeys(root.faults)))
@@ -74,7 +78,8 @@ def compile_rules(loaded: Loaded, schemas: Schemas) -> Rules:
         routes=tuple(routes),
         exchanges=_collect_exchanges(loaded.systems),
         bindings=tuple(dict.fromkeys((route.exchange, route.key.binding) for route in routes)),
-        route_index=_index_routes(routes),
+        route_index=route_index,
+        ways=Ways(route_index),
         namespace_index=index,
         stats=stats,
     )

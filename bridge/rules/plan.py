@@ -1,19 +1,20 @@
 """Decides, purely, what a delivery leads to (commands: command_plan.py); the flow performs it."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 from msgspec import Raw, Struct
 
-from bridge.model import EVERYONE, Argument, Delivery, Emission, Invalid, Remember, RoomRef
+from bridge.model import Argument, Delivery, Emission, Invalid, Remember, RoomRef
 from bridge.rules.compile import Rules
 from bridge.rules.content import is_json, may_be_bytes
 from bridge.rules.emits import to_argument
 from bridge.rules.routes import EventRoute
 from bridge.rules.schemas import BodyFault, Schema
 from bridge.rules.scope import MISSING, Scope
-
-_EVERYONE: Final = (EVERYONE,)
+from bridge.rules.targets import RoomTemplates
+from bridge.rules.ways import Way, to_refs
 
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -45,17 +46,17 @@ class _Payload(Struct, frozen=True):
 
 def plan_event(rules: Rules, delivery: Delivery, now: float) -> EventPlan:
     """Route one delivery; `now` is epoch seconds."""
-    index = rules.route_index.get(delivery.exchange)
-    found = index.find(delivery.routing_key) if index is not None else None
-    if not found:
+    ways = rules.ways.find(delivery.exchange, delivery.routing_key)
+    if not ways:
         return _UNROUTED
     payloads: dict[Schema | None, _Payload | BodyFault] = {}
     emissions: list[Emission] = []
     remembers: list[Remember] = []
     invalid: list[Invalid] = []
     stale: list[str] = []
-    for route, words in found:
-        is_stale = _is_stale(route, delivery, now)
+    for way in ways:
+        route = way.route
+        is_stale = route.max_age is not None and _is_stale(route.max_age, delivery, now)
         if is_stale:
             stale.append(route.name)
             if route.remember is None:
@@ -66,14 +67,12 @@ def plan_event(rules: Rules, delivery: Delivery, now: float) -> EventPlan:
         if isinstance(payload, BodyFault):
             invalid.append(_to_invalid(route, payload))
             continue
-        scope = _to_scope(delivery, words, payload.value, now)
-        event = route.render_event(words)
         if not is_stale:
-            emission = _emit(route, event, words, scope, payload.argument, delivery)
+            emission = _emit(way, payload, delivery, now)
             if emission is not None:
                 emissions.append(emission)
         if route.remember is not None:
-            remembers += _remember(route, event, scope, delivery, now)
+            remembers += _remember(way, route.remember, payload.value, delivery, now)
     return EventPlan(
         routed=True,
         emissions=tuple(emissions),
@@ -83,12 +82,8 @@ def plan_event(rules: Rules, delivery: Delivery, now: float) -> EventPlan:
     )
 
 
-def _is_stale(route: EventRoute, delivery: Delivery, now: float) -> bool:
-    return (
-        route.max_age is not None
-        and delivery.timestamp is not None
-        and now - delivery.timestamp > route.max_age
-    )
+def _is_stale(max_age: float, delivery: Delivery, now: float) -> bool:
+    return delivery.timestamp is not None and now - delivery.timestamp > max_age
 
 
 def _decode(schema: Schema | None, delivery: Delivery) -> _Payload | BodyFault:
@@ -114,51 +109,52 @@ def _to_invalid(route: EventRoute, fault: BodyFault) -> Invalid:
     return Invalid(route=route.name, reason=fault.reason, error=fault.message, path=fault.path)
 
 
-def _to_scope(delivery: Delivery, words: dict[str, str], body: object, now: float) -> Scope:
+def _to_scope(way: Way, body: object, delivery: Delivery, now: float) -> Scope:
     message = {} if delivery.message_id is None else {"id": delivery.message_id}
-    return Scope(words=words, body=body, header=delivery.headers, message=message, now=now)
+    return Scope(words=way.words, body=body, header=delivery.headers, message=message, now=now)
 
 
-def _emit(
-    route: EventRoute,
-    event: str,
-    words: dict[str, str],
-    scope: Scope,
-    body: Argument,
-    delivery: Delivery,
-) -> Emission | None:
+def _emit(way: Way, payload: _Payload, delivery: Delivery, now: float) -> Emission | None:
     """The emission of one route; None when it names no room, or a namespace where no client can be."""
-    namespace = route.namespace_name.render(words)
-    if namespace is None:
+    if way.namespace is None:
         return None
-    rooms: tuple[str, ...] = _EVERYONE
-    if route.targets is not None:
-        rooms = route.targets.render(scope)
-        if not rooms and route.otherwise is not None:
-            rooms = route.otherwise.render(scope)
+    route = way.route
+    rooms = way.rooms
+    if rooms is None:
+        rooms = _find_rooms(route, _to_scope(way, payload.value, delivery, now))
         if not rooms:
             return None
-    args: tuple[Argument, ...] = (body,)
+    args: tuple[Argument, ...] = (payload.argument,)
     if route.args is not None:
+        scope = _to_scope(way, payload.value, delivery, now)
         args = tuple(
-            body if template is None else to_argument(template.render(scope)) for template in route.args
+            payload.argument if template is None else to_argument(template.render(scope))
+            for template in route.args
         )
     skip = delivery.headers.get("x-sid") if route.skip_sender else None
     return Emission(
         route=route.name,
-        namespace=namespace,
-        event=event,
+        namespace=way.namespace,
+        event=way.event,
         args=args,
         rooms=rooms,
         skip_sid=skip if isinstance(skip, str) else None,
     )
 
 
-def _remember(route: EventRoute, event: str, scope: Scope, delivery: Delivery, now: float) -> list[Remember]:
-    assert route.remember is not None  # noqa: S101  asked by the caller, who pays for the call
+def _find_rooms(route: EventRoute, scope: Scope) -> tuple[str, ...]:
+    rooms = () if route.targets is None else route.targets.render(scope)
+    if not rooms and route.otherwise is not None:
+        rooms = route.otherwise.render(scope)
+    return rooms
+
+
+def _remember(
+    way: Way, templates: RoomTemplates, body: object, delivery: Delivery, now: float
+) -> list[Remember]:
+    rooms: Sequence[RoomRef] | None = way.remember
+    if rooms is None:
+        rooms = to_refs(way.route, templates.render(_to_scope(way, body, delivery, now)))
     time = now if delivery.timestamp is None else delivery.timestamp
-    body = None if scope.body is MISSING else scope.body
-    return [
-        Remember(room=RoomRef(system=route.system, room=room), event=event, body=body, time=time)
-        for room in route.remember.render(scope)
-    ]
+    last = None if body is MISSING else body
+    return [Remember(room=room, event=way.event, body=last, time=time) for room in rooms]
