@@ -47,6 +47,28 @@ Where a list is wanted, a single element may stand without brackets: `limit: 10/
 `${NAME}` is read from the environment, and it is a fault if it is not set; `${NAME:-default}` has a
 default. They are put in after the file was parsed, so that no value can change its structure.
 
+### Schemas
+
+`schema: OrderPlaced` names a class of the module that `schemas:` names, `schemas/shop.py`. It is a
+[msgspec](https://jcristharif.com/msgspec/) Struct; `schemas/common.py` holds what most of them need:
+
+```python
+from msgspec import UNSET
+
+from .common import Command, Event, Id, KeyWord, Maybe
+
+
+class OrderPlaced(Event):  # from a service: a field that is not named here is dropped
+    order_id: Id
+    note: Maybe[str] = UNSET  # may be absent or null, and goes on as it came
+
+
+class CancelOrder(Command):  # from a browser: a field that is not named here is refused
+    order_id: KeyWord  # may become a word of a routing key or of a room's name
+```
+
+`OpenEvent` and `OpenCommand` pass on the fields that they do not name.
+
 ### Templates
 
 Room names, routing keys, payloads and stamps may hold `{placeholders}`:

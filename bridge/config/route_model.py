@@ -27,7 +27,7 @@ class NamespaceAuth(Section, frozen=True, kw_only=True):
     """How clients of a namespace show who they are."""
 
     required: bool = True
-    """False is an open namespace: no token is looked at, and no `allow` is asked there."""
+    """`false` is an open namespace: no token is looked at, and no `allow` is asked there."""
     query_token: bool = False
     """Also accept the token as `?token=` of the handshake's query, behind `auth` and the header."""
     late: Late | None = None
@@ -77,7 +77,7 @@ class Errors(Section, frozen=True, kw_only=True):
     """
 
     always: bool | None = None
-    """True sends the event also when the client asked for an ack; else the ack alone carries the refusal."""
+    """`true` sends the event also when the client asked for an ack; else the ack alone carries the refusal."""
     events: dict[str, Emit] = field(default_factory=dict)
     """The event for each code of docs/protocol.md; `"*"` is the one for all others."""
     names: dict[str, str] = field(default_factory=dict)
@@ -121,7 +121,7 @@ class Event(Section, frozen=True, kw_only=True):
     """A route from a routing key of the exchange to clients of the namespace."""
 
     schema: str | None = None
-    """The Struct of the body, by name; None for a binary body that is passed on as it is."""
+    """The Struct of the body, by name; left out for a binary body, which is passed on as it is."""
     event: str | None = field(default=None, name="as")
     """The client event's name; the last word of the key where it is left out."""
     rooms: list[str] | None = None
@@ -142,7 +142,7 @@ class Command(Section, frozen=True, kw_only=True):
     """What a client may send, and what becomes of it."""
 
     schema: str | None = None
-    """The Struct of the payload, by name; None for a command without payload."""
+    """The Struct of the payload, by name; left out for a command without payload."""
     allow: Allow = field(default_factory=dict)
     """Who may send it."""
     limit: list[Rate] = field(default_factory=list)
