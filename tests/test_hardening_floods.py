@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, suppress
 import aiohttp
 import pytest
 
+from bridge.config.model import Limits
 from bridge.sockets.messages import encode_frame
 from tests.support.echo_gateway import Running, serve
 
@@ -115,3 +116,26 @@ async def test_who_pings_and_goes_leaves_no_traceback(
             pass
         await running.gateway.until(lambda: not running.gateway.clients)
     assert [record for record in caplog.records if record.name.startswith("aiohttp")] == []
+
+
+# --- Socket.IO: connections -------------------------------------------------------------------------------
+
+
+async def test_connections_that_do_nothing_shut_nobody_out() -> None:
+    """When all are taken, one without a namespace gives way, after a moment; one with a namespace never."""
+    async with serve(limits=Limits(connections=5)) as running, aiohttp.ClientSession() as session:
+        url = f"{running.url}/socket.io/?EIO=4&transport="
+        async with session.ws_connect(f"{url}websocket") as socket:
+            await socket.receive_str()
+            await socket.send_str("40")
+            await socket.receive_str()
+            for _ in range(4):
+                async with session.get(f"{url}polling") as answer:
+                    assert answer.status == 200
+            async with asyncio.timeout(5):
+                while (await session.get(f"{url}polling")).status != 200:
+                    pass
+            assert running.count("bridged_connections") == 5
+            assert running.count("bridged_closed_total", reason="connect_timeout") == 1
+            await socket.send_str('421["still here"]')
+            assert await socket.receive_str() == "431[]"

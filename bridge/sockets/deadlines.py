@@ -32,6 +32,12 @@ class Deadlines(Generic[T]):
         """Forget the item; False when its time was not running."""
         return self._due.pop(item, None) is not None
 
+    def longest(self, seconds: float) -> T | None:
+        """The item whose time has run longest, if it has run for so many seconds."""
+        for item, when in self._due.items():
+            return item if when - self._delay + seconds <= asyncio.get_running_loop().time() else None
+        return None
+
     def clear(self) -> None:
         """Forget all items and the timer."""
         self._due.clear()

@@ -16,6 +16,8 @@ from bridge.telemetry.metrics import Metrics
 
 _CLOSE_SECONDS: Final = 5.0
 """How long a client may take to answer a close frame."""
+_PATIENCE: Final = 1.0
+"""How long a client has to connect to a namespace in any case, also when all connections are taken."""
 
 MakeReceiver = Callable[["Engine", Connection], Receiver]
 
@@ -48,10 +50,18 @@ class Engine:
         """All that are open."""
         return list(self._connections.values())
 
-    @property
-    def full(self) -> bool:
-        """Whether no further connection may be opened."""
-        return len(self._connections) >= self.limits.connections
+    def make_room(self) -> bool:
+        """Whether a further connection may be opened.
+
+        When all places are taken, the connection that has been without a namespace for longest gives way:
+        else whoever opens ten thousand of them and does nothing more shuts everybody out.
+        """
+        if len(self._connections) < self.limits.connections:
+            return True
+        idle = self._vacant.longest(_PATIENCE)
+        if idle is not None:
+            idle.close(CloseReason.CONNECT_TIMEOUT)
+        return idle is not None
 
     def open(self, handshake: Handshake) -> Connection:
         """A new connection, which counts from now on."""

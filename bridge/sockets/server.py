@@ -115,7 +115,7 @@ class SocketServer:
             return self._refuse(400, _BAD_METHOD, "bad_request")
         if self._draining:
             return self._refuse(503, (3, "Shutting down"), "shutting_down")
-        if self._engine.full:
+        if not self._engine.make_room():
             return self._refuse(503, (3, "Too many connections"), "too_many_connections")
         connection = self._engine.open(
             Handshake(headers=request.headers, query=request.query, remote=request.remote or "")
