@@ -18,7 +18,8 @@ _MAP: Final = "tag:yaml.org,2002:map"
 _SEQ: Final = "tag:yaml.org,2002:seq"
 _STR: Final = "tag:yaml.org,2002:str"
 _MERGE: Final = "tag:yaml.org,2002:merge"
-_SCALARS: Final = frozenset(f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float"))
+_NULL: Final = "tag:yaml.org,2002:null"
+_SCALARS: Final = frozenset({_NULL, *(f"tag:yaml.org,2002:{name}" for name in ("bool", "int", "float"))})
 
 
 class _Loader(yaml.SafeLoader):
@@ -50,7 +51,7 @@ def read_yaml(path: Path, file: str) -> tuple[object, list[Fault]]:
         return None, [_fault(file, "", f"holds the control character U+{error.character:04X} (remove it)")]
     try:
         node = loader.get_single_node()
-        if node is None:
+        if node is None or node.tag == _NULL:
             return None, [_fault(file, "", "is empty")]
         return _Reader(loader, file).read(node)
     except yaml.MarkedYAMLError as error:

@@ -55,6 +55,8 @@ def test_values(tmp_path: Path, text: str, expected: object) -> None:
         ("a: [1", "a.yaml: line 1, column 6"),
         ("a: {<<: 1}", 'a.yaml: a: "<<" merges a mapping'),
         ("", "a.yaml: is empty"),
+        ("# all of it is commented out\n---\n", "a.yaml: is empty"),
+        ("null", "a.yaml: is empty"),
         ("a: 1\n---\nb: 2", "a.yaml: line 2, column 1: but found another document"),
         (b"a: \xff", "a.yaml: is not UTF-8 (byte 3"),
         ("a: \x07", "a.yaml: holds the control character U+0007"),
