@@ -54,14 +54,11 @@ default. They are put in after the file was parsed, so that no value can change 
 
 ```python
 from msgspec import UNSET
-
 from .common import Command, Event, Id, KeyWord, Maybe
-
 
 class OrderPlaced(Event):  # from a service: a field that is not named here is dropped
     order_id: Id
     note: Maybe[str] = UNSET  # may be absent or null, and goes on as it came
-
 
 class CancelOrder(Command):  # from a browser: a field that is not named here is refused
     order_id: KeyWord  # may become a word of a routing key or of a room's name
