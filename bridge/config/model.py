@@ -172,7 +172,7 @@ class Limits(Section, frozen=True, kw_only=True):
     """Bounds for the whole instance; what exceeds one is refused or cut, as each line says."""
 
     connections: Count = 10_000
-    """Open connections; a further one is answered 503."""
+    """Open connections; a further one takes the place of one that is in no namespace, or is answered 503."""
     payload: Size = Size("1MB")
     """Bytes of one message from a client; a larger one closes the connection."""
     namespaces: Count = 16

@@ -34,7 +34,7 @@ class Access(Struct, frozen=True, kw_only=True):
 
     everyone: bool
     """Nothing is asked."""
-    ways: tuple[tuple[Wanted, ...], ...]
+    alternatives: tuple[tuple[Wanted, ...], ...]
     """Of which one must hold as a whole."""
 
     def permits(self, claims: Mapping[str, object], words: Mapping[str, str]) -> bool:
@@ -46,10 +46,10 @@ class Access(Struct, frozen=True, kw_only=True):
         if self.everyone:
             return True
         scope = Scope(words=words)
-        return any(all(wanted.holds(claims, scope) for wanted in way) for way in self.ways)
+        return any(all(wanted.holds(claims, scope) for wanted in every) for every in self.alternatives)
 
 
-OPEN: Final = Access(everyone=True, ways=((),))
+OPEN: Final = Access(everyone=True, alternatives=((),))
 """Where nobody is asked who they are, nobody is asked what they may."""
 
 
@@ -61,12 +61,12 @@ def compile_allow(allow: Allow, known: Known) -> Access:
     problems: list[Problem] = []
     words = Known(words=known.words)
     if isinstance(allow, dict):
-        ways = [_compile_claims(allow, words, "", problems)]
+        alternatives = [_compile_claims(allow, words, "", problems)]
     else:
-        ways = [_compile_claims(claims, words, f"[{i}].", problems) for i, claims in enumerate(allow)]
+        alternatives = [_compile_claims(claims, words, f"[{i}].", problems) for i, claims in enumerate(allow)]
     if problems:
         raise TemplateError(tuple(problems))
-    return Access(everyone=() in ways, ways=tuple(ways))
+    return Access(everyone=() in alternatives, alternatives=tuple(alternatives))
 
 
 def _compile_claims(claims: Claims, known: Known, prefix: str, problems: list[Problem]) -> tuple[Wanted, ...]:
