@@ -2,10 +2,13 @@
 
 import binascii
 from collections.abc import Sequence
+from struct import Struct
 from typing import Final
 
 from bridge.sockets.engine_packets import SEPARATOR
 
+_MIDDLE_HEAD: Final = Struct(">BBH").pack
+_LARGE_HEAD: Final = Struct(">BBQ").pack
 _TEXT: Final = 0x81
 _BINARY: Final = 0x82
 _CLOSE: Final = 0x88
@@ -17,8 +20,8 @@ def encode_frame(first: int, payload: bytes) -> bytes:
     if length < 126:
         return bytes((first, length)) + payload
     if length < 65536:
-        return bytes((first, 126)) + length.to_bytes(2, "big") + payload
-    return bytes((first, 127)) + length.to_bytes(8, "big") + payload
+        return _MIDDLE_HEAD(first, 126, length) + payload
+    return _LARGE_HEAD(first, 127, length) + payload
 
 
 def encode_close(code: int) -> bytes:

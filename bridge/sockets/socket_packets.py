@@ -6,6 +6,7 @@ Only what the bridge can use is accepted: every attachment must be an argument o
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, TypeVar
 
 import msgspec
@@ -177,10 +178,12 @@ def encode_disconnect(namespace: str) -> Message:
 
 def encode_event(namespace: str, event: str, args: Sequence[Argument]) -> Message:
     """EVENT or BINARY_EVENT."""
+    prefix = _event_prefix(namespace, event)
+    if len(args) == 1 and isinstance(args[0], Raw):
+        return Message(b"42%b,%b]" % (prefix, args[0]))
     items, attachments = _encode_args(args)
-    items.insert(0, _encode_json(event))
     kind = b"45%d-" % len(attachments) if attachments else b"42"
-    return Message(b"%b%b[%b]" % (kind, _prefix(namespace), b",".join(items)), attachments)
+    return Message(b"%b%b]" % (kind, b",".join([prefix, *items])), attachments)
 
 
 def encode_ack(namespace: str, ack_id: int, args: Sequence[Argument]) -> Message:
@@ -188,6 +191,12 @@ def encode_ack(namespace: str, ack_id: int, args: Sequence[Argument]) -> Message
     items, attachments = _encode_args(args)
     kind = b"46%d-" % len(attachments) if attachments else b"43"
     return Message(b"%b%b%d[%b]" % (kind, _prefix(namespace), ack_id, b",".join(items)), attachments)
+
+
+@lru_cache(maxsize=4096)
+def _event_prefix(namespace: str, event: str) -> bytes:
+    """All of an event's packet between its kind and its first argument."""
+    return _prefix(namespace) + b"[" + _encode_json(event)
 
 
 def _prefix(namespace: str) -> bytes:
