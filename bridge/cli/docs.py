@@ -12,7 +12,8 @@ from msgspec import Struct
 from bridge.cli import exits
 from bridge.cli.exits import CliError, Exit
 from bridge.cli.reference import Key, SectionReference, read_following_strings, read_sections
-from bridge.cli.reference_text import BRIDGE, EXAMPLES, INTRODUCTION, SYSTEM, VALUES
+from bridge.cli.reference_examples import EXAMPLES
+from bridge.cli.reference_text import BRIDGE, INTRODUCTION, SYSTEM, VALUES
 from bridge.cli.terminal import Terminal
 from bridge.config.model import Config
 from bridge.config.route_model import RouteFile

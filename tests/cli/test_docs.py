@@ -10,7 +10,7 @@ import yaml
 from bridge.cli.docs import docs, render_reference
 from bridge.cli.exits import CliError, Exit
 from bridge.cli.reference import SectionReference, read_sections
-from bridge.cli.reference_text import EXAMPLES
+from bridge.cli.reference_examples import EXAMPLES
 from bridge.config import model, route_model
 
 SECTIONS = [section for root in (model.Config, route_model.RouteFile) for section in read_sections(root)]
