@@ -77,7 +77,7 @@ class Errors(Section, frozen=True, kw_only=True):
     """
 
     always: bool | None = None
-    """`true` sends the event also to a client that asked for an ack; else the ack alone tells of the refusal."""
+    """`true` sends the event also to a client that asked for an ack, whom else the ack alone tells."""
     events: dict[str, Emit] = field(default_factory=dict)
     """The event for each code of docs/protocol.md; `"*"` is the one for all others."""
     names: dict[str, str] = field(default_factory=dict)
