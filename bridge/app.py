@@ -105,7 +105,7 @@ class App:
         Raises OSError when the address cannot be had, ConfigError when the files of `http.tls` are of no use.
         """
         http = self.config.http
-        context = make_tls_context(http.tls, "bridge.yaml") if http.tls is not None else None
+        context = make_tls_context(http.tls, self.rules.file) if http.tls is not None else None
         self.failed = asyncio.get_running_loop().create_future()
         application = web.Application()
         self._sockets.attach(application)

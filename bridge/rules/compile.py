@@ -29,6 +29,8 @@ class Rules(Struct, frozen=True, kw_only=True):
     """Everything that decides, and never changes."""
 
     config: Config
+    file: str
+    """The name of the configuration's file, as faults show it."""
     namespaces: tuple[NamespaceRules, ...]
     routes: tuple[EventRoute, ...]
     """In the order of the files, for tables."""
@@ -74,6 +76,7 @@ def compile_rules(loaded: Loaded, schemas: Schemas) -> Rules:
         raise ConfigError(list(dict.fromkeys(root.faults)))
     return Rules(
         config=loaded.config,
+        file=loaded.file,
         namespaces=tuple(rules for _, rules in namespaces),
         routes=tuple(routes),
         exchanges=_collect_exchanges(loaded.systems),
