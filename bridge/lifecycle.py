@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import resource
 import signal
 from enum import StrEnum
@@ -47,6 +48,9 @@ async def _run(rules: Rules) -> Ending:
     app = App(rules)
     try:
         await app.start()
+        # Modules and rules live for ever: looking at them again and again cost 1.9 of 11.6 us for each event.
+        gc.collect()
+        gc.freeze()
         log.info(
             "bridge.started",
             version=__version__,
