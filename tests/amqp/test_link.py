@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import random
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,14 +13,15 @@ from aiormq.abc import AbstractChannel
 from pamqp import commands
 
 from bridge.amqp.address import parse_address
-from bridge.amqp.channel import ChannelClosedError, LinkLostError
+from bridge.amqp.channel import Channel, ChannelClosedError, LinkLostError
 from bridge.amqp.confirms import ConfirmingChannel, to_properties
 from bridge.amqp.frames import encode_heartbeat
 from bridge.amqp.link import Link
 from bridge.amqp.subscription import Subscription
+from bridge.amqp.wire import Wire
 from bridge.model import PublishMessage, PublishOutcome
 from tests.support.amqp import EXCHANGE, send, until, without_debug
-from tests.support.broker_bytes import handshake, method
+from tests.support.broker_bytes import LOGIN, delivery, handshake, method, returned
 from tests.support.certificates import make_certificate
 from tests.support.fake_broker import fake_broker
 
@@ -253,6 +255,68 @@ async def test_frames_of_one_turn_are_one_write(amqp_url: str) -> None:
         await asyncio.gather(*(publish(channel, b"x") for _ in range(50)))
         link._transport = transport
     assert len(writes) == 1
+
+
+class _Wires(asyncio.Transport):
+    """A transport without a socket: it swallows what is written, and can be cut."""
+
+    def __init__(self, link: Link) -> None:
+        super().__init__()
+        self._link = link
+        self.cut = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        pass
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return self.cut
+
+    def abort(self) -> None:
+        if not self.cut:
+            self.cut = True
+            self._link.connection_lost(None)
+
+    close = abort
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_mutated_traffic_loses_the_link_or_nothing(seed: int) -> None:
+    """Changed bytes in what a reader and a publisher get: whoever waits has an answer, or all goes on."""
+    without_debug()
+    dice = random.Random(seed)  # noqa: S311  no secret
+    for _ in range(10):
+        link = Link(Wire(LOGIN, "test", 10))
+        transport = _Wires(link)
+        link.connection_made(transport)
+        link.data_received(handshake())
+        channels: list[Channel] = []
+        for number in (1, 2):
+            opening = asyncio.create_task(link.channel())
+            await asyncio.sleep(0)
+            link.data_received(method(commands.Channel.OpenOk(), number))
+            channels.append(await opening)
+        subscription, confirming = Subscription(channels[0], 100), ConfirmingChannel(channels[1])
+        messages = [make_message(b"x") for _ in range(5)]
+        sent = [confirming.send(message, to_properties(message, persistent=True)) for message in messages]
+        frames = [frame for tag in range(1, 6) for frame in delivery(1, tag, b"%d" % tag * 50)]
+        frames += [*returned(2, b"x", message_id="m"), method(commands.Basic.Ack(5, True), 2)]
+        frames += [method(commands.Channel.Close(404, "NOT_FOUND", 0, 0), 2)]
+        stream = bytearray(b"".join(frames))
+        for _ in range(dice.randint(1, 3)):
+            stream[dice.randrange(len(stream))] = dice.randrange(256)
+        while stream and not transport.cut:
+            size = dice.randint(1, 400)
+            link.data_received(bytes(stream[:size]))
+            del stream[:size]
+        if transport.cut:
+            assert all(one.outcome.done() for one in sent)
+            with pytest.raises(LinkLostError):
+                await subscription.take(1)
+        link.abort()
+        assert all(one.outcome.done() for one in sent)
 
 
 class _Counting:
