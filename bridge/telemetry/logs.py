@@ -49,8 +49,6 @@ def configure_logs(stream: TextIO, *, style: Literal["console", "json"], level: 
     root = logging.getLogger()
     root.handlers[:] = [_ForeignRecords()]
     root.setLevel(logging.WARNING)
-    # The supervisor of the connections says itself, once, what this says of every attempt.
-    logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 
 
 class Audit:
