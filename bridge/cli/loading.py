@@ -9,11 +9,12 @@ from urllib.parse import urlsplit
 from cyclopts import Parameter
 from msgspec import Struct
 
+from bridge.amqp.address import parse_address
 from bridge.auth.settings import find_jwt_faults
 from bridge.cli.exits import CliError, Exit
 from bridge.config.load import Loaded, load_config
 from bridge.config.model import Config
-from bridge.errors import ConfigError, Fault
+from bridge.errors import BridgeError, ConfigError, Fault
 from bridge.rules.compile import Rules, compile_rules
 from bridge.rules.schemas import Schemas, load_schemas
 from bridge.web.client_page import find_page_faults
@@ -130,6 +131,10 @@ def explain_bad_url(url: str) -> str | None:
         return f'"{shown}" is no address of a broker ({form})'
     if not parts.hostname or port == 0:
         return f'"{shown}" names no host ({form})'
+    try:
+        parse_address(url)
+    except BridgeError:
+        return f'"{shown}" has an option of no use (?auth= is plain or external)'
     return None
 
 

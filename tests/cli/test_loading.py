@@ -31,6 +31,7 @@ def test_good_addresses_pass(url: str) -> None:
         ("amqp:/localhost", "is no address of a broker"),
         ("redis://localhost", "is no address of a broker"),
         ("amqp://:5672/", "names no host"),
+        ("amqp://h/?auth=magic", "has an option of no use"),
         ("amqp://h:http/", "has no valid port"),
         ("amqp://h:99999/", "has no valid port"),
         ("amqp://u:a/b@h/", "has no valid port"),
