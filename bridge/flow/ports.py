@@ -88,9 +88,9 @@ class ConnectRequest(Struct, frozen=True, kw_only=True):
     auth: object
     """The decoded JSON of the CONNECT packet's payload; None when there was none."""
     headers: Mapping[str, str]
-    """Of the Engine.IO handshake, names in lower case."""
+    """Of the Engine.IO handshake, names in lower case; only those that say who the client is."""
     query: Mapping[str, str]
-    """Of the Engine.IO handshake."""
+    """Of the Engine.IO handshake, without its own parameters."""
     remote: str
     """The client's address."""
 

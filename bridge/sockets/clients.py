@@ -177,8 +177,8 @@ class ConnectionClients:
         handshake = self._connection.handshake
         request = ConnectRequest(
             auth=packet.auth,
-            headers={name.lower(): value for name, value in handshake.headers.items()},
-            query=dict(handshake.query),
+            headers=handshake.headers,
+            query=handshake.query,
             remote=handshake.remote,
         )
         client.admission = asyncio.create_task(self._admit(client, request))

@@ -20,7 +20,6 @@ FREELY: Final = 65536
 """Bytes that may wait in a websocket's transport without its client counting as behind."""
 
 _CLOSE_CODES: Final = {
-    CloseReason.PROTOCOL_ERROR: 1002,
     CloseReason.INTERNAL_ERROR: 1011,
     CloseReason.SHUTDOWN: 1001,
 }
@@ -31,9 +30,10 @@ _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
 class Handshake(Struct, frozen=True, kw_only=True):
-    """What the first HTTP request of a connection said."""
+    """What the first HTTP request of a connection said, as far as it is kept for as long as that lives."""
 
     headers: Mapping[str, str]
+    """Names in lower case."""
     query: Mapping[str, str]
     remote: str
 
@@ -55,9 +55,7 @@ class Connection:
     """An Engine.IO connection, on HTTP polling or on a websocket.
 
     On a websocket every frame goes straight to the transport, so nothing of ours is ever in flight, and
-    order is the order of the calls. aiohttp writes to the same transport: the answer to a client's ping
-    frame, and close frames. Each of its writes is a whole frame in one turn of the loop (there is no
-    compression), so frames never mix. After a close frame of ours nothing more is written.
+    order is the order of the calls. After a close frame of ours nothing more is written.
     """
 
     __slots__ = (
@@ -166,9 +164,9 @@ class Connection:
         client must not get between the events.
         """
         self.direct = None
-        if self._transport is not None:
-            self._transport.abort()
         asyncio.get_running_loop().call_soon(self.close, CloseReason.SLOW_CLIENT)
+        if self._transport is not None:
+            self._transport.abort()  # after that, since it tells `close` as well
 
     # Websocket
 
@@ -255,7 +253,7 @@ class Connection:
             if not self._receive(kind, data):
                 return False
             if self.turns.take():
-                await self.turns.rest()
+                await asyncio.sleep(self.turns.pause())
         return True
 
     def receive_text(self, data: bytes) -> None:
@@ -294,20 +292,22 @@ class Connection:
 
     # The end
 
-    def fail(self, word: str) -> None:
-        """Close it, since its client broke the protocol."""
+    def fail(self, word: str, close_code: int = 1002) -> None:
+        """Close it, since its client broke the protocol; `close_code` says so on a websocket."""
         if not self.closed:
             _log.info("connection.protocol_error", fault=word, address=self.handshake.remote)
-            self.close(CloseReason.PROTOCOL_ERROR)
+            self.close(CloseReason.PROTOCOL_ERROR, close_code=close_code)
 
-    def close(self, reason: CloseReason, last: Message | None = messages.CLOSE) -> None:
-        """End it; `last` is what a poll that waits is answered. Idempotent."""
+    def close(
+        self, reason: CloseReason, last: Message | None = messages.CLOSE, close_code: int | None = None
+    ) -> None:
+        """End it; `last` is what a poll that waits is answered, `close_code` goes by the reason."""
         if self.closed:
             return
         self.closed = True
         self.direct = None
         if self._transport is not None:
-            self._close_websocket(self._transport, reason)
+            self._close_websocket(self._transport, reason, close_code or _CLOSE_CODES.get(reason, 1000))
         else:
             if last is not None:
                 self._outbox.append(last)
@@ -320,11 +320,11 @@ class Connection:
         self._engine.forget(self, reason)
         self.receiver.closed(reason)
 
-    def _close_websocket(self, transport: asyncio.Transport, reason: CloseReason) -> None:
+    def _close_websocket(self, transport: asyncio.Transport, reason: CloseReason, code: int) -> None:
         if reason in _ABRUPT:
             transport.abort()
         elif not transport.is_closing():
-            transport.write(encode_close(_CLOSE_CODES.get(reason, 1000)))
+            transport.write(encode_close(code))
             self._engine.await_end(self)
 
     def abort(self) -> None:

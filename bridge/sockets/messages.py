@@ -12,6 +12,7 @@ _LARGE_HEAD: Final = Struct(">BBQ").pack
 _TEXT: Final = 0x81
 _BINARY: Final = 0x82
 _CLOSE: Final = 0x88
+_PONG: Final = 0x8A
 
 
 def encode_frame(first: int, payload: bytes) -> bytes:
@@ -27,6 +28,11 @@ def encode_frame(first: int, payload: bytes) -> bytes:
 def encode_close(code: int) -> bytes:
     """The websocket close frame."""
     return encode_frame(_CLOSE, code.to_bytes(2, "big"))
+
+
+def encode_pong(payload: bytes) -> bytes:
+    """The websocket's answer to a ping frame."""
+    return encode_frame(_PONG, payload)
 
 
 class Message:

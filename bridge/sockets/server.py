@@ -17,6 +17,7 @@ from bridge.sockets.engine import Engine
 from bridge.sockets.fanout import Fanout
 from bridge.sockets.origins import Origins
 from bridge.sockets.polling import answer_get, answer_post, text_response
+from bridge.sockets.takeover import find_accept
 from bridge.sockets.websocket import serve_new, serve_upgrade
 from bridge.state.memberships import Memberships
 from bridge.telemetry.metrics import Metrics
@@ -27,6 +28,10 @@ _BAD_METHOD: Final = (2, "Bad handshake method")
 _BAD_REQUEST: Final = (3, "Bad request")
 _FORBIDDEN: Final = (4, "Forbidden")
 _BAD_VERSION: Final = (5, "Unsupported protocol version")
+
+_KEPT_HEADERS: Final = ("authorization",)
+"""What a later namespace may ask of the handshake; a browser sends a kilobyte of others."""
+_OWN_QUERY: Final = frozenset({"EIO", "transport", "t", "b64", "sid"})
 
 _BATCHES: Final = 50
 """In which a drain closes all connections."""
@@ -58,6 +63,7 @@ class SocketServer:
             bare = path.rstrip("/")
             for served in {bare or "/", f"{bare}/"}:
                 app.router.add_route("*", served, self._answer)
+        app.on_shutdown.append(self._cut_all)
 
     async def drain(self, *, spread: float = 5.0, patience: float = 5.0) -> None:
         """Refuse new connections (503), then close all over `spread` seconds, in jittered batches.
@@ -75,6 +81,12 @@ class SocketServer:
             for connection in connections[start : start + size]:
                 connection.close(CloseReason.SHUTDOWN)
         await self._engine.wait_ended(patience)
+        self._engine.stop()
+
+    async def _cut_all(self, _: web.Application) -> None:
+        """Let nothing stay open that a drain would have closed."""
+        for connection in self._engine.connections:
+            connection.close(CloseReason.SHUTDOWN)
         self._engine.stop()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
@@ -96,32 +108,32 @@ class SocketServer:
         transport = query.get("transport")
         if transport not in ("polling", "websocket"):
             return self._refuse(400, _TRANSPORT_UNKNOWN, "bad_request")
-        upgrades = request.headers.get("Upgrade", "").lower() == "websocket"
+        accept = find_accept(request)
         # `j` asks for JSONP, which carries no Origin.
-        if "j" in query or upgrades != (transport == "websocket"):
+        if "j" in query or (accept is not None) != (transport == "websocket"):
             return self._refuse(400, _BAD_REQUEST, "bad_request")
         sid = query.get("sid")
         if sid is None:
-            return await self._open(request, transport)
+            return self._open(request, accept)
         connection = self._engine.find(sid)
         if connection is None:
             return self._answer_leaving(request, sid)
-        if transport == "websocket":
-            return await serve_upgrade(self._engine, connection, request)
+        if accept is not None:
+            serve_upgrade(self._engine, connection, request, accept)
+            return web.Response()
         return await self._answer_poll(request, connection)
 
-    async def _open(self, request: web.Request, transport: str) -> web.StreamResponse:
+    def _open(self, request: web.Request, accept: bytes | None) -> web.Response:
         if request.method != "GET":
             return self._refuse(400, _BAD_METHOD, "bad_request")
         if self._draining:
             return self._refuse(503, (3, "Shutting down"), "shutting_down")
         if not self._engine.make_room():
             return self._refuse(503, (3, "Too many connections"), "too_many_connections")
-        connection = self._engine.open(
-            Handshake(headers=request.headers, query=request.query, remote=request.remote or "")
-        )
-        if transport == "websocket":
-            return await serve_new(self._engine, connection, request)
+        connection = self._engine.open(_to_handshake(request))
+        if accept is not None:
+            serve_new(self._engine, connection, request, accept)
+            return web.Response()
         return text_response(self._engine.encode_open(connection, upgrades=["websocket"]))
 
     async def _answer_poll(self, request: web.Request, connection: Connection) -> web.StreamResponse:
@@ -145,3 +157,12 @@ class SocketServer:
         self._metrics.refused.labels(reason).inc()
         body: Mapping[str, object] = {"code": error[0], "message": error[1]}
         return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json")
+
+
+def _to_handshake(request: web.Request) -> Handshake:
+    headers = request.headers
+    return Handshake(
+        headers={name: headers[name] for name in _KEPT_HEADERS if name in headers},
+        query={name: value for name, value in request.query.items() if name not in _OWN_QUERY},
+        remote=request.remote or "",
+    )

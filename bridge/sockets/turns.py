@@ -25,12 +25,12 @@ class Turns:
         """The time (of the loop) at which all packets so far would have come at the rate of the long run."""
 
     def take(self) -> bool:
-        """Count a packet; True when the turn is over, and the caller is to `rest` before the next."""
+        """Count a packet; True when the turn is over, and the caller is to `pause` before the next."""
         self._taken += 1
         return self._taken % _TURN == 0
 
-    async def rest(self) -> None:
-        """Let the others go on, for longer when this connection sent more than it may."""
+    def pause(self) -> float:
+        """For how many seconds the others are to go on: longer when this connection sent more than it may."""
         now = asyncio.get_running_loop().time()
         self._due = max(self._due, now) + _TURN / _PER_SECOND
-        await asyncio.sleep(max(0.0, self._due - now - _BURST / _PER_SECOND))
+        return max(0.0, self._due - now - _BURST / _PER_SECOND)

@@ -1,132 +1,220 @@
 """The websocket transport: a connection that begins on one, and the change of one that polls."""
 
 import asyncio
-from contextlib import suppress
-from typing import Any, Final
+from enum import Enum, auto
+from typing import Final
 
-from aiohttp import WebSocketError, WSMsgType, web
+from aiohttp import web
 
-from bridge.sockets.connection import Connection
+from bridge.sockets.connection import FREELY, Connection
 from bridge.sockets.endings import CloseReason
 from bridge.sockets.engine import Engine
 from bridge.sockets.engine_packets import PROBE, PROBE_ANSWER, UPGRADE
-from bridge.sockets.messages import Message
+from bridge.sockets.frames import CLOSE, CONTINUATION, PING, PONG, TEXT, FrameError, FrameReader
+from bridge.sockets.messages import Message, encode_close, encode_pong
+from bridge.sockets.takeover import take_over
 
 _PROBE_SECONDS: Final = 10.0
 """How long a client may take over each step of its change to a websocket."""
-_CLOSE_SECONDS: Final = 1.0
-"""How long aiohttp waits for the answer to a close frame of its own, which it sends for a broken frame.
-
-Until then events may still be written, behind that close frame: every client ignores them.
-"""
+_BROKEN_SECONDS: Final = 1.0
+"""How long a client that sent a broken frame may take to read why, while what it sends is thrown away."""
 
 
-def make_websocket(max_bytes: int) -> web.WebSocketResponse:
-    """A websocket without compression, so that aiohttp's writes are whole frames, like ours."""
-    return web.WebSocketResponse(
-        compress=False,
-        decode_text=False,
-        autoping=False,  # else aiohttp answers ping after ping without a turn for anybody else
-        # aiohttp refuses a message of exactly this size.
-        max_msg_size=max_bytes + 1,
-        timeout=_CLOSE_SECONDS,
-    )
+class _Step(Enum):
+    """How far a websocket has come."""
+
+    PROBED = auto()
+    """Its connection polls; `2probe` must come next ..."""
+    UPGRADING = auto()
+    """... and then `5`."""
+    OPEN = auto()
+    """It is its connection's transport."""
+    OVER = auto()
+    """Nothing that comes in means anything any more, or ever did."""
 
 
-async def serve_new(engine: Engine, connection: Connection, request: web.Request) -> web.StreamResponse:
-    """Serve a connection that begins on a websocket, until it ends."""
-    websocket = make_websocket(engine.limits.payload)
-    try:
-        await websocket.prepare(request)
-        transport = request.transport
-        if transport is not None:
-            connection.attach(transport)
-            connection.send(Message(engine.encode_open(connection, upgrades=[])))
-            await _read(websocket, connection)
-    finally:
-        _end(engine, websocket, connection)
-    return websocket
+def serve_new(engine: Engine, connection: Connection, request: web.Request, accept: bytes) -> None:
+    """Serve a connection that begins on a websocket; returns at once."""
+    websocket = Websocket(engine, connection)
+    taken = take_over(request, websocket)
+    if taken is None:
+        connection.close(CloseReason.TRANSPORT_CLOSE)
+        return
+    transport, early = taken
+    transport.write(accept)
+    websocket.open(transport)
+    connection.send(Message(engine.encode_open(connection, upgrades=[])))
+    websocket.data_received(early)
 
 
-async def serve_upgrade(engine: Engine, connection: Connection, request: web.Request) -> web.StreamResponse:
-    """Change a polling connection to a websocket, and serve it until it ends.
+def serve_upgrade(engine: Engine, connection: Connection, request: web.Request, accept: bytes) -> None:
+    """Change a polling connection to a websocket; returns at once.
 
     If the client gives the websocket up before it has changed, polling goes on. A websocket for a connection
     that has changed already, or is about to, is closed without a word.
     """
-    websocket = make_websocket(engine.limits.payload)
-    await websocket.prepare(request)
-    transport = request.transport
-    if transport is None or not connection.begin_probe(transport):
-        await websocket.close()
-        return websocket
-    try:
-        changed = await _probe(websocket, connection, transport)
-    except asyncio.CancelledError:
-        connection.end_probe()
-        raise
-    if not changed:
-        connection.end_probe()
-        await websocket.close()
-        return websocket
-    try:
-        await _read(websocket, connection)
-    finally:
-        _end(engine, websocket, connection)
-    return websocket
+    websocket = Websocket(engine, connection)
+    taken = take_over(request, websocket)
+    if taken is None:
+        return
+    transport, early = taken
+    transport.write(accept)
+    websocket.probe(transport)
+    websocket.data_received(early)
 
 
-async def _probe(
-    websocket: web.WebSocketResponse[bool], connection: Connection, transport: asyncio.Transport
-) -> bool:
-    """The steps of the change; False if the client did not take them."""
-    if await _receive_step(websocket, connection) != PROBE or connection.closed:
-        return False
-    transport.write(Message(PROBE_ANSWER).frames)
-    connection.probed()
-    if await _receive_step(websocket, connection) != UPGRADE or connection.closed:
-        return False
-    connection.attach(transport)
-    return True
+class Websocket(asyncio.Protocol):
+    """Reads the frames of one client, and hands its messages to the connection."""
 
+    __slots__ = ("_connection", "_engine", "_reader", "_resting", "_serves", "_step", "_timer", "_transport")
 
-async def _receive_step(websocket: web.WebSocketResponse[bool], connection: Connection) -> bytes | None:
-    try:
-        async with asyncio.timeout(_PROBE_SECONDS):
-            kind, data = await _receive(websocket, connection)
-    except TimeoutError:
-        return None
-    return data if kind is WSMsgType.TEXT else None
+    def __init__(self, engine: Engine, connection: Connection) -> None:
+        self._engine = engine
+        self._connection = connection
+        self._reader = FrameReader(engine.limits.payload)
+        self._step = _Step.OVER
+        self._transport: asyncio.Transport | None = None
+        self._serves = False
+        """It became its connection's transport; a second websocket for the same connection never does."""
+        self._resting = False
+        """Others have their turn; what has come in waits."""
+        self._timer: asyncio.TimerHandle | None = None
+        """Of a step of the change, or of the end after a broken frame."""
 
+    def open(self, transport: asyncio.Transport) -> None:
+        """Be the connection's transport from now on."""
+        self._transport = transport
+        self._step = _Step.OPEN
+        self._serves = True
+        self._connection.attach(transport)
 
-async def _read(websocket: web.WebSocketResponse[bool], connection: Connection) -> None:
-    """Read until the client closes, also when the connection is closed already and waits for that."""
-    while True:
-        kind, data = await _receive(websocket, connection)
-        if kind is WSMsgType.TEXT:
-            connection.receive_text(data)
-        elif kind is WSMsgType.BINARY:
-            connection.receive_binary(data)
-        else:
-            if isinstance(data, WebSocketError):
-                # aiohttp has sent its close frame and waited for the answer; see _CLOSE_SECONDS.
-                connection.fail("bad_frame")
+    def probe(self, transport: asyncio.Transport) -> None:
+        """Begin the change of a connection that polls."""
+        self._transport = transport
+        if not self._connection.begin_probe(transport):
+            self._hang_up(transport, 1000)
             return
+        self._step = _Step.PROBED
+        self._limit_step()
 
+    # What asyncio tells
 
-async def _receive(websocket: web.WebSocketResponse[bool], connection: Connection) -> tuple[WSMsgType, Any]:
-    """Type and data of the next message; the websocket's own pings and pongs are dealt with here."""
-    while True:
-        if connection.turns.take():
-            await connection.turns.rest()
-        message = await websocket.receive()
-        if message.type is WSMsgType.PING:
-            with suppress(ConnectionError):  # the client is gone already: the next message says so
-                await websocket.pong(message.data)
-        elif message.type is not WSMsgType.PONG:
-            return message.type, message.data
+    def data_received(self, data: bytes) -> None:
+        """Take what has come in."""
+        if self._step is not _Step.OVER:
+            self._reader.feed(data)
+            if not self._resting:
+                self._read()
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone."""
+        step, self._step, self._transport = self._step, _Step.OVER, None
+        self._stop_timer()
+        if step in (_Step.PROBED, _Step.UPGRADING):
+            self._connection.end_probe()
+        elif self._serves:
+            self._connection.close(CloseReason.TRANSPORT_CLOSE)
+            self._engine.ended(self._connection)
 
-def _end(engine: Engine, websocket: web.WebSocketResponse[bool], connection: Connection) -> None:
-    connection.close(CloseReason.TRANSPORT_CLOSE)
-    engine.ended(connection)
+    # What comes in
+
+    def _read(self) -> None:
+        turns = self._connection.turns
+        try:
+            while self._step is not _Step.OVER and (message := self._reader.take()) is not None:
+                self._receive(*message)
+                if turns.take():
+                    self._rest(turns.pause())
+                    return
+        except FrameError as error:
+            self._break(error)
+
+    def _rest(self, seconds: float) -> None:
+        """Let the others go on; meanwhile the network holds back what the client sends."""
+        if self._transport is not None and not self._transport.is_closing():
+            self._resting = True
+            self._transport.pause_reading()
+            asyncio.get_running_loop().call_later(seconds, self._go_on)
+
+    def _go_on(self) -> None:
+        self._resting = False
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.resume_reading()
+            self._read()
+
+    def _receive(self, kind: int, payload: bytes) -> None:
+        if kind in (CONTINUATION, PONG):
+            return
+        if kind == PING:
+            transport = self._transport
+            # Whoever does not read its pongs gets no more of them.
+            if transport is not None and transport.get_write_buffer_size() <= FREELY:
+                transport.write(encode_pong(payload))
+        elif kind == CLOSE:
+            self._end(1000)
+        elif self._step is not _Step.OPEN:
+            self._take_step(payload if kind == TEXT else b"")
+        elif kind == TEXT:
+            self._connection.receive_text(payload)
+        else:
+            self._connection.receive_binary(payload)
+
+    # The change of a connection that polls
+
+    def _take_step(self, data: bytes) -> None:
+        self._stop_timer()
+        transport = self._transport
+        if transport is None or self._connection.closed:
+            self._end(1000)
+        elif self._step is _Step.PROBED and data == PROBE:
+            self._step = _Step.UPGRADING
+            self._limit_step()
+            transport.write(Message(PROBE_ANSWER).frames)
+            self._connection.probed()
+        elif self._step is _Step.UPGRADING and data == UPGRADE:
+            self.open(transport)
+        else:
+            self._end(1000)
+
+    def _limit_step(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_PROBE_SECONDS, self._end, 1000)
+
+    # The end
+
+    def _end(self, code: int) -> None:
+        """The client closed it, or did not take the steps of its change."""
+        step, self._step = self._step, _Step.OVER
+        transport = self._transport
+        if transport is not None and not self._connection.closed:
+            transport.write(encode_close(code))
+        if transport is not None:
+            transport.close()
+        if step is _Step.OPEN:
+            self._connection.close(CloseReason.TRANSPORT_CLOSE)
+            self._engine.await_end(self._connection)  # else a client that takes nothing would stay
+        else:
+            self._stop_timer()
+            self._connection.end_probe()
+
+    def _break(self, error: FrameError) -> None:
+        """A broken frame: whatever follows it cannot be read."""
+        step, self._step = self._step, _Step.OVER
+        if step is _Step.OPEN:
+            self._connection.fail(error.word, error.close_code)
+        else:
+            self._stop_timer()
+            self._connection.end_probe()
+            if self._transport is not None:
+                self._transport.write(encode_close(error.close_code))
+        if self._transport is not None:
+            # Not at once: a client that is still sending would get a reset, and not the close frame.
+            self._timer = asyncio.get_running_loop().call_later(_BROKEN_SECONDS, self._transport.abort)
+
+    def _hang_up(self, transport: asyncio.Transport, code: int) -> None:
+        transport.write(encode_close(code))
+        transport.close()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
