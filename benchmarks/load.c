@@ -89,14 +89,15 @@ static double percentile(double part) {
 /* Going out */
 
 static void send_text(struct client *c, const char *text, size_t size) {
+    static const unsigned char mask[4] = {0x37, 0xfa, 0x21, 0x3d};
     unsigned char frame[4096];
     size_t head = size < 126 ? 6 : 8;
     if (size > sizeof frame - 8) die("message too long");
     frame[0] = 0x81;
     frame[1] = 0x80 | (size < 126 ? size : 126);
     if (size >= 126) frame[2] = size >> 8, frame[3] = size & 255;
-    memset(frame + head - 4, 0, 4); /* masked with zeros */
-    memcpy(frame + head, text, size);
+    memcpy(frame + head - 4, mask, 4);
+    for (size_t i = 0; i < size; i++) frame[head + i] = text[i] ^ mask[i & 3];
     if (write(c->fd, frame, head + size) != (ssize_t)(head + size)) note_fault(c, "write failed", size, errno);
 }
 
