@@ -1,6 +1,5 @@
 """Decides, purely, what a command or a new client leads to, and renders the answers."""
 
-import uuid
 from collections.abc import Mapping
 from typing import Final
 
@@ -121,7 +120,7 @@ def plan_command(
         user=principal.claims,
         sid=sid,
         now=now,
-        uuid=str(uuid.uuid5(uuid.NAMESPACE_OID, message_id)),
+        uuid_of=message_id,
     )
     inside = plan_inside(namespace, rule, scope)
     if isinstance(inside, Refuse):

@@ -47,8 +47,8 @@ class Scope(Struct, frozen=True, kw_only=True):
     """The client's Socket.IO id."""
     now: float = 0.0
     """Epoch seconds: `{now}` is ISO 8601 in UTC with milliseconds, `{now.ms}` a whole number."""
-    uuid: str | None = None
-    """A fresh UUID, the same wherever one command's templates say `{uuid}`."""
+    uuid_of: str | None = None
+    """What `{uuid}` is made of: fresh for each command, and so the same wherever its templates say it."""
     room: RoomView | None = None
     """The room that the place is about."""
     error: Mapping[str, object] = {}

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from operator import attrgetter
 from typing import Final
+from uuid import NAMESPACE_OID, uuid5
 
 from msgspec import Struct
 
@@ -150,7 +152,7 @@ def _read_sid(scope: Scope) -> object:
 
 
 def _read_uuid(scope: Scope) -> object:
-    return MISSING if scope.uuid is None else scope.uuid
+    return MISSING if scope.uuid_of is None else str(uuid5(NAMESPACE_OID, scope.uuid_of))
 
 
 _BASES: Final[Mapping[str, Read]] = {
@@ -169,4 +171,10 @@ _BASES: Final[Mapping[str, Read]] = {
 def format_time(time: float) -> str:
     """Write epoch seconds as ISO 8601 in UTC with milliseconds: `2026-01-31T12:00:00.000Z`."""
     seconds, milliseconds = divmod(round(time * 1000), 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{milliseconds:03d}Z"
+    return f"{_format_second(seconds)}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _format_second(seconds: int) -> str:
+    """Nearly all that are asked for are the present one."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]

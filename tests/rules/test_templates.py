@@ -42,7 +42,7 @@ SCOPE = Scope(
     user={"sub": "u1", "projects": ["p", "q"], "admin": True},
     sid="s1",
     now=1769860800.0005,
-    uuid="00000000-0000-4000-8000-000000000000",
+    uuid_of="m1",
     room=RoomView(users=3, last={"state_change": {"new_state": "DONE"}}, last_activity=1.5),
     error={"code": "FORBIDDEN", "retry_after": 1.5},
 )
@@ -87,7 +87,7 @@ SCOPE = Scope(
         ("{sid}", "s1"),
         ("{now}", "2026-01-31T12:00:00.000Z"),
         ("{now.ms}", 1769860800000),
-        ("{uuid}", "00000000-0000-4000-8000-000000000000"),
+        ("{uuid}", "ca996425-384f-58b0-8c25-be950041619d"),
         ("{room.users}", 3),
         ("{room.last.state_change.new_state}", "DONE"),
         ("{room.last.task_update.title:-null}", None),
