@@ -20,6 +20,13 @@ class LastEvents(Struct, frozen=True, kw_only=True):
 _NOTHING = LastEvents()
 
 
+class _Known(Struct):
+    """The same, as it grows."""
+
+    events: dict[str, object]
+    time: float
+
+
 class Remembered:
     """The last event of each kind of up to `bound` rooms.
 
@@ -29,15 +36,17 @@ class Remembered:
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
-        self._rooms: OrderedDict[RoomRef, tuple[dict[str, object], float]] = OrderedDict()
+        self._rooms: OrderedDict[RoomRef, _Known] = OrderedDict()
 
     def put(self, last: Remember) -> None:
         """Remember an event; the room that was longest without one is forgotten beyond the bound."""
         known = self._rooms.get(last.room)
-        events = {} if known is None else known[0]
-        events[last.event] = last.body
-        self._rooms[last.room] = (events, last.time)
-        self._rooms.move_to_end(last.room)
+        if known is not None:
+            known.events[last.event] = last.body
+            known.time = last.time
+            self._rooms.move_to_end(last.room)
+            return
+        self._rooms[last.room] = _Known({last.event: last.body}, last.time)
         if len(self._rooms) > self._bound:
             self._rooms.popitem(last=False)
 
@@ -46,8 +55,7 @@ class Remembered:
         known = self._rooms.get(room)
         if known is None:
             return _NOTHING
-        events, time = known
-        return LastEvents(events=dict(events), time=time)
+        return LastEvents(events=dict(known.events), time=known.time)
 
     def __len__(self) -> int:
         return len(self._rooms)
