@@ -15,7 +15,7 @@ KEEPALIVE: Final = 60.0
 """Seconds for which a connection without a whole request is kept; longer than the ping interval of polling
 clients."""
 HEAD_BYTES: Final = 16_384
-"""Headers of a request: a token of 8 kB, and cookies. A websocket keeps them for as long as it lives."""
+"""Headers of a request: a token of 8 kB, and cookies."""
 _UNREAD_SECONDS: Final = 60
 """How long a client may take nothing of an answer."""
 
