@@ -34,7 +34,7 @@ def main(environ: Mapping[str, str]) -> int:
     scenarios = _chosen(environ.get("BENCH"), SCENARIOS, "BENCH")
     systems = _chosen(environ.get("SYSTEMS"), SYSTEMS, "SYSTEMS")
     repeat = int(environ.get("REPEAT") or scale.repeat)
-    if (short := raise_file_limit(2 * scale.idle + 4000)) is not None:
+    if (short := raise_file_limit(scale.idle + 2000)) is not None:
         print(f"Warning: {short}; runs with many clients may fail", file=sys.stderr)
     rows: list[Row] = []
     failures: list[str] = []
