@@ -21,12 +21,14 @@ from bridge.config.model import Config
 from bridge.flow.admission import Admission
 from bridge.flow.downlink import Downlink
 from bridge.flow.gateway import BridgeGateway
+from bridge.flow.own_messages import OwnMessages
 from bridge.flow.pace import Pace
 from bridge.flow.ports import Client
 from bridge.flow.reconnects import Reconnects
 from bridge.flow.rooms import Rooms
 from bridge.flow.session import Sessions
 from bridge.flow.uplink import Uplink
+from bridge.model import CONTROL_EXCHANGE, LOG_EXCHANGE
 from bridge.rules.compile import Rules
 from bridge.sockets.fanout import Fanout
 from bridge.sockets.server import SocketServer
@@ -61,7 +63,16 @@ class App:
         memberships: Memberships[Client] = Memberships()
         fanout = Fanout(memberships, self.metrics)
         remembered = Remembered(config.limits.remembered_rooms)
-        self._downlink = Downlink(rules, remembered, fanout, self._invalid, self.metrics, time.time)
+        log_messages, control_messages = OwnMessages(), OwnMessages()
+        self._downlink = Downlink(
+            rules,
+            remembered,
+            fanout,
+            self._invalid,
+            self.metrics,
+            time.time,
+            {LOG_EXCHANGE: log_messages.take, CONTROL_EXCHANGE: control_messages.take},
+        )
         make_reader = StreamReader if config.amqp.source == "stream" else QueueReader
         self._reader = make_reader(config.amqp, topology, self.instance_id, self.metrics, self._caught_up)
         self._rooms = Rooms(rules, memberships, remembered, fanout, time.time)

@@ -11,6 +11,15 @@ from bridge.errors import Code
 EVERYONE = ""
 """The room of all authenticated clients of a namespace; no template can render this name."""
 
+LOG_EXCHANGE: Final = "bridge.log"
+"""What instances tell one another in the log, such as that they live and who is present."""
+CONTROL_EXCHANGE: Final = "bridge.control"
+"""What operators tell all instances: end this user's sessions."""
+PRESENCE_EXCHANGE: Final = "bridge.presence"
+"""What instances tell services: that a room is occupied or vacated."""
+INSTANCES_EXCHANGE: Final = "bridge.instances"
+"""What instances ask one another, outside of the log."""
+
 RESERVED_EVENTS: Final = frozenset(
     {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
 )
@@ -32,7 +41,9 @@ class Delivery(Struct, frozen=True, kw_only=True):
     timestamp: float | None = None
     """Epoch seconds: the header `timestamp_in_ms`, else the property `timestamp`."""
     offset: int | None = None
-    """Place in the stream; None from a queue."""
+    """Place in the log; None of what does not come through it."""
+    checksum: int = 0
+    """Of all that tells one event from another, to know again the event at an offset."""
 
 
 class Emission(Struct, frozen=True, kw_only=True):

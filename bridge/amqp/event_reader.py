@@ -28,7 +28,6 @@ from bridge.amqp.deliveries import checksum_of, to_delivery
 from bridge.amqp.link import Link
 from bridge.amqp.subscription import Subscription
 from bridge.amqp.topology import (
-    LOG_EXCHANGE,
     MARKER_KEY,
     PRECONDITION_FAILED,
     Topology,
@@ -38,7 +37,7 @@ from bridge.amqp.topology import (
 )
 from bridge.config.model import Amqp
 from bridge.flow.ports import HandleBatch
-from bridge.model import Delivery, PublishMessage, PublishOutcome
+from bridge.model import LOG_EXCHANGE, Delivery, PublishMessage, PublishOutcome
 from bridge.telemetry.metrics import Metrics
 
 _SETUP_TIMEOUT: Final = 30.0
@@ -239,12 +238,10 @@ async def _pump(
 
 
 async def _handle_events(deliveries: list[Delivery], handle: HandleBatch) -> None:
-    """Hand over all but the bridge's own messages."""
-    events = [delivery for delivery in deliveries if delivery.exchange != LOG_EXCHANGE]
-    if not events:
+    if not deliveries:
         return
     try:
-        await handle(events)
+        await handle(deliveries)
     except Exception as error:
         raise HandlerFailedError(f"handling events failed: {type(error).__name__}") from error
 

@@ -16,11 +16,13 @@ from bridge.amqp.channel import Channel, ChannelClosedError
 from bridge.amqp.link import Link
 from bridge.config.model import Amqp, InvalidQueue, Queue, Stream
 from bridge.errors import BridgeError
+from bridge.model import CONTROL_EXCHANGE, LOG_EXCHANGE
 
-LOG_EXCHANGE: Final = "bridge.log"
-"""The bridge's own messages into the log; never handed to the flow."""
 MARKER_KEY: Final = "instance.started"
 """Routing key of the marker by which a reader learns where the log ends."""
+OWN_EXCHANGES: Final = (LOG_EXCHANGE, CONTROL_EXCHANGE)
+OWN_BINDINGS: Final = ((LOG_EXCHANGE, "#"), (CONTROL_EXCHANGE, "#"))
+"""What the log receives besides events."""
 PRECONDITION_FAILED: Final = 406
 _LARGEST_SEGMENT: Final = 3_000_000_000  # RabbitMQ refuses more
 
@@ -73,18 +75,18 @@ def invalid_arguments(invalid: InvalidQueue) -> Arguments:
 async def declare_log(link: Link, config: Amqp, topology: Topology) -> None:
     """Declare the stream, the exchanges and the bindings between them."""
     async with _Declarer(link) as declarer:
-        await declarer.exchanges((*topology.exchanges, LOG_EXCHANGE))
+        await declarer.exchanges((*topology.exchanges, *OWN_EXCHANGES))
         name = config.stream.name
         await declarer.queue(name, stream_arguments(config.stream), "amqp.stream")
-        await declarer.bindings(name, (*topology.bindings, (LOG_EXCHANGE, MARKER_KEY)))
+        await declarer.bindings(name, (*topology.bindings, *OWN_BINDINGS))
 
 
 async def declare_queue(link: Link, config: Amqp, topology: Topology, name: str) -> None:
     """Declare the queue of one instance, the exchanges and the bindings between them."""
     async with _Declarer(link) as declarer:
-        await declarer.exchanges((*topology.exchanges, LOG_EXCHANGE))
+        await declarer.exchanges((*topology.exchanges, *OWN_EXCHANGES))
         await declarer.queue(name, queue_arguments(config.queue), "amqp.queue")
-        await declarer.bindings(name, (*topology.bindings, (LOG_EXCHANGE, MARKER_KEY)))
+        await declarer.bindings(name, (*topology.bindings, *OWN_BINDINGS))
 
 
 async def declare_publishing(link: Link, config: Amqp, topology: Topology) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 from msgspec import structs
 
-from bridge.flow.ports import Fanout, InvalidSink
+from bridge.flow.ports import Fanout, InvalidSink, TakeOwn
 from bridge.model import Delivery, Emission, Invalid
 from bridge.rules.compile import Rules
-from bridge.rules.plan import EventPlan, plan_event
+from bridge.rules.event_plan import EventPlan, plan_event
 from bridge.state.duplicates import Duplicates
 from bridge.state.remembered import Remembered
 from bridge.telemetry.metrics import Metrics
@@ -35,9 +35,11 @@ class Downlink:
         invalid: InvalidSink,
         metrics: Metrics,
         clock: Callable[[], float],
+        own: Mapping[str, TakeOwn],
     ) -> None:
-        """`clock` gives epoch seconds."""
+        """`clock` gives epoch seconds; `own` takes what the bridge's own exchanges bring, by exchange."""
         self._rules = rules
+        self._own = own
         self._remembered = remembered
         self._fanout = fanout
         self._invalid = invalid
@@ -56,6 +58,10 @@ class Downlink:
         now = self._clock()
         emissions: list[Emission] = []
         for delivery in batch:
+            take = self._own.get(delivery.exchange)
+            if take is not None:
+                emissions += take(delivery, now)
+                continue
             plan = self._plan(delivery, now)
             for last in plan.remembers:
                 self._remembered.put(last)
@@ -67,7 +73,7 @@ class Downlink:
                     self._metrics.event_age.observe(max(0.0, now - delivery.timestamp))
             if plan.invalid or plan.stale or not plan.emissions:
                 self._note(delivery, plan, now)
-        if emissions:
+        if emissions and not self._warming_up:
             self._fanout.send(emissions)
             for route, count in Counter([emission.route for emission in emissions]).items():
                 self._metrics.events.labels(route, "sent").inc(count)

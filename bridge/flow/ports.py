@@ -12,6 +12,10 @@ HandleBatch = Callable[[Sequence[Delivery]], Awaitable[None]]
 """Takes deliveries in order; when it returns, the whole batch may be acknowledged."""
 
 
+TakeOwn = Callable[[Delivery, float], Sequence[Emission]]
+"""Takes one message of the bridge's own from the log, at `now` (epoch seconds); returns what it leads to."""
+
+
 class EventReader(Protocol):
     """Reads the events of the log (or of a queue) and hands them over in batches, in order, for ever."""
 

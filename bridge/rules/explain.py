@@ -8,8 +8,8 @@ from msgspec import Struct, structs
 
 from bridge.model import EVERYONE, Argument, Delivery, Emission, Invalid
 from bridge.rules.compile import Rules
+from bridge.rules.event_plan import plan_event
 from bridge.rules.keys import parse_key_pattern, split_key
-from bridge.rules.plan import plan_event
 from bridge.rules.routes import EventRoute
 from bridge.rules.scope import Scope
 

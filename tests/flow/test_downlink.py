@@ -5,7 +5,7 @@ from structlog.testing import capture_logs
 
 from bridge.flow import downlink as downlink_module
 from bridge.model import Delivery, RoomRef
-from bridge.rules.plan import plan_event
+from bridge.rules.event_plan import plan_event
 from tests.support.club import Club
 from tests.support.fakes import RecordingClient
 from tests.support.rules import deliver

@@ -9,7 +9,7 @@ from bridge.errors import Code
 from bridge.model import PublishMessage, Refuse
 from bridge.rules.command_plan import CommandPlan
 from bridge.rules.compile import Rules
-from bridge.rules.plan import plan_event
+from bridge.rules.event_plan import plan_event
 from tests.support.rules import compile_project, deliver, send, to_json
 
 BODIES = """

@@ -9,8 +9,8 @@ from bridge.errors import Code
 from bridge.model import Delivery, PublishMessage, Refuse, Reply, Request
 from bridge.rules.command_plan import CommandPlan, render_answer
 from bridge.rules.compile import Rules
+from bridge.rules.event_plan import plan_event
 from bridge.rules.message_plan import read_reply
-from bridge.rules.plan import plan_event
 from tests.support.rules import compile_project, find_faults, send, sign_in, to_json
 
 BODIES = """

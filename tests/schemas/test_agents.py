@@ -3,7 +3,7 @@
 import pytest
 
 from bridge.rules.compile import Rules
-from bridge.rules.plan import plan_event
+from bridge.rules.event_plan import plan_event
 from tests.support.rules import compile_shipped, deliver, to_json
 
 _BODIES: dict[str, dict[str, object]] = {

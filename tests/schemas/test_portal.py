@@ -7,7 +7,7 @@ import pytest
 from bridge.model import Refuse
 from bridge.rules.command_plan import CommandPlan
 from bridge.rules.compile import Rules
-from bridge.rules.plan import plan_event
+from bridge.rules.event_plan import plan_event
 from tests.support.rules import compile_shipped, deliver, send, sign_in, to_json
 from tests.systems.portal_events import EXAMPLES, PROJECT, Example
 

@@ -10,7 +10,7 @@ from pamqp.commands import Basic
 from bridge.amqp.topology import Topology
 from bridge.config.model import Amqp
 from bridge.flow.ports import Publisher
-from bridge.model import Delivery, PublishMessage, PublishOutcome
+from bridge.model import LOG_EXCHANGE, Delivery, PublishMessage, PublishOutcome
 
 EXCHANGE = "portal.events"
 TOPOLOGY = Topology(exchanges=(EXCHANGE, "portal.commands"), bindings=((EXCHANGE, "project.*.*"),))
@@ -22,7 +22,7 @@ def make_config(url: str, **changes: object) -> Amqp:
 
 
 class Recorder:
-    """A handler of events that keeps them, and lets a test wait for a number of them."""
+    """A handler of deliveries that keeps the events, and lets a test wait for a number of them."""
 
     def __init__(self) -> None:
         self.deliveries: list[Delivery] = []
@@ -31,8 +31,11 @@ class Recorder:
         self._changed = asyncio.Condition()
 
     async def handle(self, batch: Sequence[Delivery]) -> None:
-        self.batches.append(len(batch))
-        self.deliveries.extend(batch)
+        events = [delivery for delivery in batch if delivery.exchange != LOG_EXCHANGE]
+        if not events:
+            return
+        self.batches.append(len(events))
+        self.deliveries.extend(events)
         async with self._changed:
             self._changed.notify_all()
 

@@ -10,12 +10,14 @@ from bridge.auth.tokens import TokenVerifier, sign
 from bridge.flow.admission import Admission
 from bridge.flow.downlink import Downlink
 from bridge.flow.gateway import BridgeGateway
+from bridge.flow.own_messages import OwnMessages
 from bridge.flow.pace import Pace
 from bridge.flow.ports import Client, ConnectRefused, ConnectRequest
 from bridge.flow.reconnects import Reconnects
 from bridge.flow.rooms import Rooms
 from bridge.flow.session import Sessions
 from bridge.flow.uplink import Uplink
+from bridge.model import CONTROL_EXCHANGE, LOG_EXCHANGE
 from bridge.rules.compile import Rules
 from bridge.state.memberships import Memberships
 from bridge.state.remembered import Remembered
@@ -127,7 +129,16 @@ class Club:
         self.admission = Admission(self.sessions, TokenVerifier(rules.config.auth.jwt), self.pace, wall)
         self.rooms = Rooms(rules, self.memberships, self.remembered, self.fanout, wall)
         self.uplink = Uplink(self.rooms, self.publisher, self.requester, self.metrics, wall)
-        self.downlink = Downlink(rules, self.remembered, self.fanout, self.invalid, self.metrics, wall)
+        self.log_messages, self.control_messages = OwnMessages(), OwnMessages()
+        self.downlink = Downlink(
+            rules,
+            self.remembered,
+            self.fanout,
+            self.invalid,
+            self.metrics,
+            wall,
+            {LOG_EXCHANGE: self.log_messages.take, CONTROL_EXCHANGE: self.control_messages.take},
+        )
         self.gateway = BridgeGateway(
             rules,
             self.sessions,

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.model import EVERYONE, Emission, Invalid, Remember, RoomRef
 from bridge.rules.compile import Rules
-from bridge.rules.plan import EventPlan, plan_event
+from bridge.rules.event_plan import EventPlan, plan_event
 from tests.support.rules import compile_project, compile_shipped, deliver, to_json
 
 NOW = 1_700_000_000.0
