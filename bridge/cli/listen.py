@@ -78,6 +78,7 @@ class _Listener:
         self._done = asyncio.Event()
         self._refusal: object = None
         self._code = Exit.OK
+        self._broken_pipe: BrokenPipeError | None = None
         self._client = socketio.AsyncClient(logger=False, engineio_logger=False, handle_sigint=False)
         self._client.on("*", self._on_event, namespace=namespace)
         self._client.on("connect", self._on_connect, namespace=namespace)
@@ -99,6 +100,8 @@ class _Listener:
             await self._done.wait()
         finally:
             await self._client.disconnect()
+        if self._broken_pipe is not None:
+            raise self._broken_pipe
         return self._code
 
     async def _send(self, event: str, argument: object) -> None:
@@ -149,7 +152,12 @@ class _Listener:
     def _print(self, name: str, text: str) -> None:
         time = datetime.now().astimezone().strftime("%H:%M:%S.%f")[:-3]
         terminal = self._terminal
-        terminal.print(f"{terminal.dim(time)}  {terminal.bold(escape(name))}  {escape(text)}".rstrip())
+        try:
+            terminal.print(f"{terminal.dim(time)}  {terminal.bold(escape(name))}  {escape(text)}".rstrip())
+        except BrokenPipeError as error:
+            # Raised here, in a task of the client's, it would end as a traceback there.
+            self._broken_pipe = error
+            self._done.set()
 
 
 def _parse_json(event: str, text: str) -> object:

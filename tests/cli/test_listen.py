@@ -99,3 +99,17 @@ def test_ctrl_c_ends_it_without_a_traceback(daemon: Daemon) -> None:
         listener.interrupt()
         assert listener.wait() == Exit.INTERRUPTED
         assert listener.read_line() == ""
+
+
+def test_it_ends_when_nobody_reads_its_output_any_more(environ: dict[str, str], daemon: Daemon) -> None:
+    """As in `bridged listen ... | head`: at the next line, with exit code 0."""
+    token = make_token("ada", projects=["apollo"])
+    with RunningCommand("listen", f"{daemon.url}/project/apollo", "--token", token) as listener:
+        assert listener.read_line().endswith("/project/apollo")
+        listener.hang_up()
+        done = run_bridged(
+            *("publish", "portal.events", "project.apollo.state_change", "--body", json.dumps(EVENT)),
+            environ=environ,
+        )
+        assert done.returncode == Exit.OK
+        assert listener.wait() == Exit.OK

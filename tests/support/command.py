@@ -46,12 +46,19 @@ class RunningCommand:
 
     def __exit__(self, *_: object) -> None:
         self._process.kill()
-        self._process.communicate()
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
 
     def read_line(self) -> str:
         """The next line of its output; the test's own time limit bounds the wait."""
         assert self._process.stdout is not None
         return self._process.stdout.readline().rstrip("\n")
+
+    def hang_up(self) -> None:
+        """Read nothing more, as `| head` does when it has enough."""
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
     def interrupt(self) -> None:
         """Press Ctrl-C."""
