@@ -61,7 +61,7 @@ class App:
         source = config.amqp.stream.name if config.amqp.source == "stream" else self._queue_name()
         self._invalid = InvalidSink(self._publisher, config.amqp.invalid.name, source, self.metrics)
         memberships: Memberships[Client] = Memberships()
-        fanout = Fanout(memberships, self.metrics)
+        fanout = Fanout(memberships, self.metrics, self._head)
         remembered = Remembered(config.limits.remembered_rooms)
         log_messages, control_messages = OwnMessages(), OwnMessages()
         self._downlink = Downlink(
@@ -92,7 +92,9 @@ class App:
             self.metrics,
             time.time,
         )
-        self._sockets = SocketServer(self._gateway, memberships, config.http, config.limits, self.metrics)
+        self._sockets = SocketServer(
+            self._gateway, memberships, config.http, config.limits, self.metrics, self._head
+        )
         self.metrics.queue_length.labels("inbox").set_function(sessions.waiting_commands)
         self._stats: StatsPage | None = None
         if config.http.stats is not None and rules.stats is not None:
@@ -172,6 +174,9 @@ class App:
             shutting_down=self._draining,
             broker_away=max(down) if down else None,
         )
+
+    def _head(self) -> str:
+        return self._downlink.head()  # the fan-out is made before the downlink
 
     def _caught_up(self) -> None:
         self._warming_up = False

@@ -46,6 +46,18 @@ class Delivery(Struct, frozen=True, kw_only=True):
     """Of all that tells one event from another, to know again the event at an offset."""
 
 
+class Place(Struct, frozen=True):
+    """Where a delivery stands in the log, and how to know it again; offsets have holes and may begin anew."""
+
+    offset: int
+    checksum: int
+
+    @property
+    def cursor(self) -> str:
+        """What a client that has everything up to here holds; opaque to it."""
+        return f"{self.offset}-{self.checksum:08x}"
+
+
 class Emission(Struct, frozen=True, kw_only=True):
     """One event for the members of some rooms of one namespace."""
 
@@ -58,6 +70,8 @@ class Emission(Struct, frozen=True, kw_only=True):
     """A client that is in several of them receives the event once."""
     skip_sid: str | None = None
     """The client whose own command this event is (`except: sender`)."""
+    place: Place | None = None
+    """Of the delivery that led to it; None of what does not come through the log."""
 
 
 class RoomRef(Struct, frozen=True, kw_only=True):
@@ -88,6 +102,11 @@ class Invalid(Struct, frozen=True, kw_only=True):
     """JSON path of the fault in the body, such as `$.progress`."""
 
 
+def to_identity(user: str, tenant: object) -> str:
+    """The user within its tenant: two tenants may each have an `ada`."""
+    return user if tenant is None else f"{tenant}\0{user}"
+
+
 class Principal(Struct, frozen=True, kw_only=True):
     """Who a client is, as its verified token says."""
 
@@ -98,9 +117,8 @@ class Principal(Struct, frozen=True, kw_only=True):
 
     @property
     def identity(self) -> str:
-        """The user within its tenant: two tenants may each have an `ada`. Empty without a token."""
-        tenant = self.claims.get("tenant")
-        return self.user if tenant is None else f"{tenant}\0{self.user}"
+        """The user within its tenant, empty without a token."""
+        return to_identity(self.user, self.claims.get("tenant"))
 
 
 class Command(Struct, frozen=True, kw_only=True):

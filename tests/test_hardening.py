@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from bridge.config.model import Http, Limits
 from bridge.config.units import Duration, Size
-from bridge.sockets.clients import SocketClient
+from bridge.sockets.client import SocketClient
 from bridge.sockets.connection import Connection
 from tests.support.echo_gateway import Running, serve
 from tests.support.hostile import open_polling, polling_url, read_until_closed, send_http, websocket

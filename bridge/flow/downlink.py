@@ -9,7 +9,7 @@ import structlog
 from msgspec import structs
 
 from bridge.flow.ports import Fanout, InvalidSink, TakeOwn
-from bridge.model import Delivery, Emission, Invalid
+from bridge.model import Delivery, Emission, Invalid, Place
 from bridge.rules.compile import Rules
 from bridge.rules.event_plan import EventPlan, plan_event
 from bridge.state.duplicates import Duplicates
@@ -48,6 +48,11 @@ class Downlink:
         self._duplicates = Duplicates(rules.config.limits.duplicates)
         self._warned: dict[tuple[str, str], float] = {}
         self._warming_up = True
+        self._head = Place(0, 0)
+
+    def head(self) -> str:
+        """The cursor of a client that has been given all that was sent (`flow.ports.Head`)."""
+        return self._head.cursor
 
     def caught_up(self) -> None:
         """The log was read up to the moment of the start: from here on events are news."""
@@ -77,6 +82,14 @@ class Downlink:
             self._fanout.send(emissions)
             for route, count in Counter([emission.route for emission in emissions]).items():
                 self._metrics.events.labels(route, "sent").inc(count)
+        self._advance(batch)
+
+    def _advance(self, batch: Sequence[Delivery]) -> None:
+        """All of the batch was sent. Not earlier: a client that is told of it must not miss the rest."""
+        for delivery in reversed(batch):
+            if delivery.offset is not None:
+                self._head = Place(delivery.offset, delivery.checksum)
+                return
 
     def _plan(self, delivery: Delivery, now: float) -> EventPlan:
         if delivery.message_id is not None and self._duplicates.seen(delivery.exchange, delivery.message_id):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from bridge.errors import Code
 from bridge.flow.admission import MAX_FAILED_SIGN_INS, Admission
 from bridge.flow.pace import Pace, banned
-from bridge.flow.ports import Client, ConnectRefused, ConnectRequest
+from bridge.flow.ports import Admitted, Client, ConnectRefused, ConnectRequest
 from bridge.flow.reconnects import Reconnects
 from bridge.flow.rooms import Rooms
 from bridge.flow.session import Pending, Session, Sessions
@@ -16,7 +16,7 @@ from bridge.flow.uplink import Uplink, size_of
 from bridge.model import EVERYONE, Argument, Command, Principal, Refuse
 from bridge.rules.command_plan import client_scope, plan_connect, render_refusal_ack
 from bridge.rules.compile import Rules
-from bridge.rules.emits import Emitted, to_argument
+from bridge.rules.emits import Emitted, EmitTemplate, to_argument
 from bridge.rules.scope import Scope
 from bridge.telemetry.logs import Audit
 from bridge.telemetry.metrics import Metrics
@@ -62,7 +62,7 @@ class BridgeGateway:
         """From here on refuse connections and commands: the instance is about to stop."""
         self._draining = True
 
-    async def connect(self, client: Client, request: ConnectRequest) -> ConnectRefused | None:
+    async def connect(self, client: Client, request: ConnectRequest) -> Admitted | ConnectRefused:
         """Admit a client to its namespace, at once or until it signs in, or refuse it."""
         if self._draining:
             return self._turned_away(
@@ -81,12 +81,12 @@ class BridgeGateway:
             error = namespace.errors.describe(principal)
             scope = client_scope(words, None, sid=client.sid, now=self._clock(), error=error)
             self._farewells[client] = namespace.auth.refuse_with.render(scope)
-            return None
+            return Admitted()
         session = self._sessions.open(client, namespace, words, request.remote)
         if principal is not None:
             self._sessions.sign_in(session, principal)
         self._metrics.clients.labels(namespace.pattern).inc()
-        return None
+        return Admitted()
 
     def connected(self, client: Client) -> None:
         """Let a signed-in client see the namespace; give the other one its time to sign in."""
@@ -235,9 +235,7 @@ class BridgeGateway:
         for each in self._pace.note_refusal(session):
             identity = each.principal.identity if each.principal is not None else ""
             refuse = banned(self._pace.ban_left(each.namespace.limits_name, identity) or 0.0)
-            self._refuse_waiting(each, refuse)
-            self._uplink.refuse(each, refuse, event="-", ack_id=None)
-            each.client.disconnect()
+            self.end(each, refuse)
 
     def _give_up_on(self, session: Session) -> None:
         """The client did not sign in: answer what it sent, then disconnect it."""
@@ -246,11 +244,17 @@ class BridgeGateway:
 
     def _expire(self, session: Session) -> None:
         """The client's token has ended, and its session with it."""
+        self.end(session, _EXPIRED, session.namespace.auth.expired)
+
+    def end(self, session: Session, refuse: Refuse, farewell: EmitTemplate | None = None) -> None:
+        """End a session; its commands that wait, and its last event, say why."""
         if session.closed:
             return
-        self._refuse_waiting(session, _EXPIRED)
-        scope = self._to_scope(session, _EXPIRED)
-        session.client.emit(*session.namespace.auth.expired.render(scope))
+        self._refuse_waiting(session, refuse)
+        if farewell is None:
+            self._uplink.refuse(session, refuse, event="-", ack_id=None)
+        else:
+            session.client.emit(*farewell.render(self._to_scope(session, refuse)))
         session.client.disconnect()
 
     def _to_scope(self, session: Session, refuse: Refuse) -> Scope:

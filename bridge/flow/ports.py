@@ -51,7 +51,15 @@ class Fanout(Protocol):
     """Sends events to the clients that are in their rooms."""
 
     def send(self, emissions: Sequence[Emission]) -> None:
-        """Write each emission once to each member of its rooms; never blocks."""
+        """Write each emission once to each member of its rooms; never blocks.
+
+        A client that recovers gets each with a cursor: its place, or what the client held before it.
+        """
+
+
+Head = Callable[[], str]
+"""The cursor of a client that has been given all that was sent: the place of the last delivery whose
+emissions went to the fan-out, and of which no earlier one's still will. Never empty."""
 
 
 class Client(Protocol):
@@ -76,14 +84,43 @@ class Client(Protocol):
     def connection_id(self) -> str:
         """The Engine.IO connection, which several namespaces share; never shown to anyone else."""
 
+    @property
+    def recovers(self) -> bool:
+        """Whether every event that it gets, acks excepted, has a cursor as its last argument."""
+
     def emit(self, event: str, args: Sequence[Argument]) -> None:
         """Queue an event for this client alone."""
+
+    def replay(self, emissions: Sequence[tuple[Emission, str]]) -> None:
+        """Queue what it missed, in one write; the text is the cursor that the client holds after each.
+
+        Of several emissions of one delivery only the last may carry that delivery's cursor: a client that
+        is cut between them would miss the others. Rooms and `skip_sid` are the caller's business.
+        """
+
+    def begin_catch_up(self, cursor: str) -> None:
+        """From here on the fan-out passes it over, and what is emitted to it carries this cursor.
+
+        Called again, it changes the cursor.
+        """
+
+    def end_catch_up(self) -> None:
+        """From here on the fan-out gives it events again."""
+
+    async def drained(self) -> None:
+        """Return when nearly all that was given to it has left the process, or when it is gone."""
 
     def ack(self, ack_id: int, args: Sequence[Argument]) -> None:
         """Answer the client's event of that ack id."""
 
     def disconnect(self) -> None:
         """End this namespace for the client (Socket.IO DISCONNECT); idempotent."""
+
+    def evict(self) -> None:
+        """End its whole connection, since its session goes on on another one; idempotent.
+
+        The gateway learns it, as a lost transport, before this returns.
+        """
 
 
 class ConnectRequest(Struct, frozen=True, kw_only=True):
@@ -98,6 +135,23 @@ class ConnectRequest(Struct, frozen=True, kw_only=True):
     remote: str
     """The client's address."""
 
+    @property
+    def recovers(self) -> bool:
+        """Whether the client asks for cursors: by `recover: true`, or by the pid of an earlier session."""
+        auth = self.auth
+        return isinstance(auth, dict) and (auth.get("recover") is True or auth.get("pid") is not None)
+
+
+class Admitted(Struct, frozen=True, kw_only=True):
+    """The client is let into the namespace; all of it stands in the CONNECT packet's payload."""
+
+    sid: str | None = None
+    """Of the session that goes on; None keeps the client's own."""
+    pid: str | None = None
+    """With which the client may come back; it makes the client one that recovers."""
+    extra: Mapping[str, object] = {}
+    """Further fields of the payload, such as `recovered` and `offset`."""
+
 
 class ConnectRefused(Struct, frozen=True, kw_only=True):
     """The namespace is refused: `err.message` and `err.data.code` in the official client."""
@@ -111,7 +165,7 @@ class ConnectRefused(Struct, frozen=True, kw_only=True):
 class Gateway(Protocol):
     """What the Socket.IO edge tells the flow. No method raises."""
 
-    async def connect(self, client: Client, request: ConnectRequest) -> ConnectRefused | None:
+    async def connect(self, client: Client, request: ConnectRequest) -> Admitted | ConnectRefused:
         """Admit a client to its namespace or refuse it; the edge bounds the time that this takes.
 
         The edge sends CONNECT or CONNECT_ERROR afterwards, then calls `connected`.

@@ -1,17 +1,15 @@
 """The Socket.IO side of one connection: its namespaces, and the client in each of them."""
 
 import asyncio
-import secrets
 from collections import deque
-from collections.abc import Sequence
 from typing import Final, assert_never
 
 import structlog
 
 from bridge.config.model import Limits
 from bridge.errors import Code
-from bridge.flow.ports import ConnectRefused, ConnectRequest, Gateway
-from bridge.model import Argument
+from bridge.flow.ports import Admitted, ConnectRefused, ConnectRequest, Gateway, Head
+from bridge.sockets.client import SocketClient
 from bridge.sockets.connection import Connection
 from bridge.sockets.endings import CloseReason, ProtocolError
 from bridge.sockets.engine import Engine
@@ -20,11 +18,7 @@ from bridge.sockets.socket_packets import (
     Disconnect,
     Event,
     PacketReader,
-    encode_ack,
-    encode_connect,
     encode_connect_error,
-    encode_disconnect,
-    encode_event,
 )
 from bridge.telemetry.metrics import Metrics
 
@@ -36,65 +30,16 @@ _MAX_REFUSALS: Final = 100
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
-class SocketClient:
-    """One client in one namespace; implements `flow.ports.Client`.
-
-    It is silent until the CONNECT packet has gone out, and from `disconnect` on.
-    """
-
-    __slots__ = (
-        "__weakref__",
-        "_siblings",
-        "admission",
-        "connection",
-        "is_gone",
-        "is_open",
-        "namespace",
-        "sid",
-    )
-
-    def __init__(self, siblings: "ConnectionClients", connection: Connection, namespace: str) -> None:
-        self._siblings = siblings
-        self.connection = connection
-        self.namespace = namespace
-        self.sid = secrets.token_urlsafe(15)
-        self.admission: asyncio.Task[None] | None = None
-        """The task in which the gateway decides; None once it has."""
-        self.is_open = False
-        """From the CONNECT packet to the end of the namespace."""
-        self.is_gone = False
-        """From the end of the namespace on; it may come before the gateway has decided."""
-
-    @property
-    def connection_id(self) -> str:
-        """The Engine.IO connection, which several namespaces share."""
-        return self.connection.sid
-
-    def emit(self, event: str, args: Sequence[Argument]) -> None:
-        """Send an event to this client alone."""
-        if self.is_open:
-            self.connection.send(encode_event(self.namespace, event, args))
-
-    def ack(self, ack_id: int, args: Sequence[Argument]) -> None:
-        """Answer the client's event of that ack id."""
-        if self.is_open:
-            self.connection.send(encode_ack(self.namespace, ack_id, args))
-
-    def disconnect(self) -> None:
-        """End the namespace for the client; the gateway learns it before this returns. Idempotent."""
-        if not self.is_gone:
-            self._siblings.end(self, CloseReason.SERVER_DISCONNECT)
-
-
 class ClientFactory:
     """Prepares each connection for its clients; holds what all connections share."""
 
-    def __init__(self, gateway: Gateway, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, gateway: Gateway, limits: Limits, metrics: Metrics, head: Head) -> None:
         self.gateway = gateway
         self.limits = limits
+        self.metrics = metrics
+        self.head = head
         self.draining = False
         """Whether further namespaces are refused."""
-        self._metrics = metrics
 
     def make(self, engine: Engine, connection: Connection) -> "ConnectionClients":
         """What takes the messages of a new connection."""
@@ -102,7 +47,7 @@ class ClientFactory:
 
     def count_refused(self, reason: str) -> None:
         """A namespace was refused here; what the gateway refuses it counts itself."""
-        self._metrics.refused.labels(reason).inc()
+        self.metrics.refused.labels(reason).inc()
 
 
 class ConnectionClients:
@@ -118,6 +63,16 @@ class ConnectionClients:
         self._clients: dict[str, SocketClient] = {}
         self._left: deque[str] | None = None
         self._refusals = 0
+
+    @property
+    def head(self) -> Head:
+        """The cursor of what is emitted to one client."""
+        return self._shared.head
+
+    @property
+    def metrics(self) -> Metrics:
+        """Where events are counted."""
+        return self._shared.metrics
 
     def received_text(self, data: bytes) -> None:
         """Take a text message; raises ProtocolError."""
@@ -147,8 +102,6 @@ class ConnectionClients:
 
     def end(self, client: SocketClient, reason: CloseReason) -> None:
         """The gateway ends one namespace."""
-        if client.is_open:
-            self._connection.send(encode_disconnect(client.namespace))
         self._leave(client, reason)
 
     def _receive_event(self, event: Event) -> None:
@@ -194,34 +147,33 @@ class ConnectionClients:
 
     async def _admit(self, client: SocketClient, request: ConnectRequest) -> None:
         """Ask the gateway: the one task that a client ever costs, and only for so long."""
-        refused: ConnectRefused | None = None
-        admitted = True
-        """Until the gateway has refused, it must be told of the client's end."""
+        answer: Admitted | ConnectRefused
+        known = True
+        """Until the gateway has refused the client, it must be told of its end."""
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                refused = await self._shared.gateway.connect(client, request)
-            admitted = refused is None
+                answer = await self._shared.gateway.connect(client, request)
+            known = isinstance(answer, Admitted)
         except TimeoutError:
-            refused = ConnectRefused(code=Code.TIMEOUT, message="The server took too long")
+            answer = ConnectRefused(code=Code.TIMEOUT, message="The server took too long")
         except asyncio.CancelledError:
             self._tell(client, CloseReason.TRANSPORT_CLOSE, transport_lost=True)
             raise
         except Exception:
             _log.exception("connect.failed", address=request.remote)
-            refused = ConnectRefused(code=Code.INTERNAL, message="Internal error")
+            answer = ConnectRefused(code=Code.INTERNAL, message="Internal error")
         client.admission = None
-        if refused is None and not client.is_gone:
-            client.is_open = True
-            self._connection.send(encode_connect(client.namespace, client.sid))
+        if isinstance(answer, Admitted) and not client.is_gone:
+            client.open(answer, recovers=request.recovers)
             self._shared.gateway.connected(client)
             if not client.is_open:  # refused with an event
                 self._count_refusal()
             return
-        if admitted:
+        if known:
             self._tell(client, CloseReason.SERVER_DISCONNECT, transport_lost=False)
-        if refused is not None and not client.is_gone:
+        if isinstance(answer, ConnectRefused) and not client.is_gone:
             self._remove(client, CloseReason.SERVER_DISCONNECT, transport_lost=False)
-            self._refuse(client.namespace, refused)
+            self._refuse(client.namespace, answer)
 
     def _refuse(self, namespace: str, refused: ConnectRefused) -> None:
         data: dict[str, object] | None = None
@@ -248,7 +200,7 @@ class ConnectionClients:
 
     def _remove(self, client: SocketClient, reason: CloseReason, *, transport_lost: bool) -> None:
         was_open = client.is_open
-        client.is_open, client.is_gone = False, True
+        client.close()
         del self._clients[client.namespace]
         if not self._clients:
             self._engine.set_vacant(self._connection, True)

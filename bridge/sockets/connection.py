@@ -60,6 +60,7 @@ class Connection:
 
     __slots__ = (
         "__weakref__",
+        "_drained",
         "_engine",
         "_outbox",
         "_poll",
@@ -92,6 +93,8 @@ class Connection:
         self._queued = 0
         self._poll: asyncio.Future[None] | None = None
         self._posting = False
+        self._drained: asyncio.Future[None] | None = None
+        """What those wait for who would give it more, once it has taken what waits."""
 
     # What goes out
 
@@ -156,6 +159,20 @@ class Connection:
         """Frames may be written at once again."""
         if not self.closed:
             self.direct = self._transport
+        self.drain()
+
+    async def drained(self) -> None:
+        """Return when at most `FREELY` bytes wait, or when it is over."""
+        while not self.closed and self.waiting > FREELY:
+            if self._drained is None:
+                self._drained = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._drained)  # several may wait for it
+
+    def drain(self) -> None:
+        """Little waits any more: let those go on who wait for that."""
+        if self._drained is not None:
+            self._drained.set_result(None)
+            self._drained = None
 
     def cut(self) -> None:
         """End it as a slow client: nothing more is written from now on, the gateway learns it later.
@@ -178,6 +195,7 @@ class Connection:
         waiting, self._outbox, self._queued = self._outbox, [], 0
         if waiting:
             self._write(Batch(waiting).frames)
+        self.drain()
         self._wake()
 
     def begin_probe(self, transport: asyncio.Transport) -> bool:
@@ -227,6 +245,7 @@ class Connection:
         """All that waits, as an HTTP body."""
         waiting, self._outbox, self._queued = self._outbox, [], 0
         self._engine.backlog.settle(self)
+        self.drain()
         return SEPARATOR.join([message.body for message in waiting or [messages.NOOP]])
 
     def begin_post(self) -> None:
@@ -306,6 +325,7 @@ class Connection:
             return
         self.closed = True
         self.direct = None
+        self.drain()
         if self._transport is not None:
             self._close_websocket(self._transport, reason, close_code or _CLOSE_CODES.get(reason, 1000))
         else:

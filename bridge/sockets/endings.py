@@ -19,6 +19,8 @@ class CloseReason(StrEnum):
     INTERNAL_ERROR = "internal_error"
     """A fault of the bridge's own."""
     SHUTDOWN = "shutdown"
+    EVICTED = "evicted"
+    """One of its sessions goes on on another connection."""
     CLIENT_DISCONNECT = "client_disconnect"
     """The client left the namespace on purpose."""
     SERVER_DISCONNECT = "server_disconnect"

@@ -9,12 +9,11 @@ import msgspec
 from aiohttp import web
 
 from bridge.config.model import Http, Limits
-from bridge.flow.ports import Client, Gateway
+from bridge.flow.ports import Client, Gateway, Head
 from bridge.sockets.clients import ClientFactory
 from bridge.sockets.connection import Connection, Handshake
 from bridge.sockets.endings import CloseReason
 from bridge.sockets.engine import Engine
-from bridge.sockets.fanout import Fanout
 from bridge.sockets.origins import Origins
 from bridge.sockets.polling import answer_get, answer_post, text_response
 from bridge.sockets.takeover import find_accept
@@ -46,14 +45,19 @@ class SocketServer:
     """
 
     def __init__(
-        self, gateway: Gateway, memberships: Memberships[Client], http: Http, limits: Limits, metrics: Metrics
+        self,
+        gateway: Gateway,
+        memberships: Memberships[Client],
+        http: Http,
+        limits: Limits,
+        metrics: Metrics,
+        head: Head,
     ) -> None:
-        self.fanout = Fanout(memberships, metrics)
         self._http = http
         self._limits = limits
         self._metrics = metrics
         self._origins = Origins(http.origins)
-        self._factory = ClientFactory(gateway, limits, metrics)
+        self._factory = ClientFactory(gateway, limits, metrics, head)
         self._engine = Engine(http, limits, metrics, self._factory.make)
         self._draining = False
 

@@ -5,7 +5,7 @@ Only what the bridge can use is accepted: every attachment must be an argument o
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final, TypeVar
 
@@ -160,9 +160,10 @@ def _decode(decoder: msgspec.json.Decoder[_T], payload: bytes | Raw, fault: str)
         raise ProtocolError(fault) from None
 
 
-def encode_connect(namespace: str, sid: str) -> Message:
-    """CONNECT: the client is in the namespace, under this id."""
-    return Message(b"40" + _prefix(namespace) + _encode_json({"sid": sid}))
+def encode_connect(namespace: str, sid: str, pid: str | None, extra: Mapping[str, object]) -> Message:
+    """CONNECT: the client is in the namespace, under this id; with `pid` it may come back."""
+    payload = {"sid": sid, **extra} if pid is None else {"sid": sid, "pid": pid, **extra}
+    return Message(b"40" + _prefix(namespace) + _encode_json(payload))
 
 
 def encode_connect_error(namespace: str, message: str, data: dict[str, object] | None) -> Message:
@@ -176,8 +177,10 @@ def encode_disconnect(namespace: str) -> Message:
     return Message(b"41" + _prefix(namespace))
 
 
-def encode_event(namespace: str, event: str, args: Sequence[Argument]) -> Message:
-    """EVENT or BINARY_EVENT."""
+def encode_event(namespace: str, event: str, args: Sequence[Argument], cursor: str | None = None) -> Message:
+    """EVENT or BINARY_EVENT; a cursor becomes one more, the last argument."""
+    if cursor is not None:
+        args = (*args, Raw(_encode_json(cursor)))
     prefix = _event_prefix(namespace, event)
     if len(args) == 1 and isinstance(args[0], Raw):
         return Message(b"42%b,%b]" % (prefix, args[0]))

@@ -84,6 +84,7 @@ class Websocket(asyncio.Protocol):
     def open(self, transport: asyncio.Transport) -> None:
         """Be the connection's transport from now on."""
         self._transport = transport
+        transport.set_write_buffer_limits(high=FREELY)
         self._step = _Step.OPEN
         self._serves = True
         self._connection.attach(transport)
@@ -105,6 +106,10 @@ class Websocket(asyncio.Protocol):
             self._reader.feed(data)
             if not self._resting:
                 self._read()
+
+    def resume_writing(self) -> None:
+        """Most of what was too much for the network has left."""
+        self._connection.drain()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""

@@ -6,7 +6,7 @@ import pytest
 from msgspec import Raw
 
 from bridge.errors import Code
-from bridge.flow.ports import ConnectRefused, ConnectRequest
+from bridge.flow.ports import Admitted, ConnectRefused, ConnectRequest
 from bridge.model import EVERYONE, Emission
 from bridge.rules.compile import Rules
 from tests.support.club import BODIES, CONFIG, Club
@@ -119,7 +119,7 @@ async def test_nothing_else_reaches_such_a_client(door: Club) -> None:
     """It is in no room, and nothing that it sends is read, also not before it is told."""
     client = RecordingClient(door.gateway, "/ws", "connection", "sid")
     request = ConnectRequest(auth=None, headers={}, query={}, remote="192.0.2.1")
-    assert await door.gateway.connect(client, request) is None
+    assert await door.gateway.connect(client, request) == Admitted()
     door.gateway.received(client, "knock", (), 1)
     door.gateway.received(client, "authenticate", (Raw(b'{"token":"x"}'),), 2)
     door.fanout.send([Emission(route="r", namespace="/ws", event="e", args=(), rooms=(EVERYONE, "user:ann"))])
@@ -139,7 +139,7 @@ async def test_one_that_goes_before_it_is_told_leaves_nothing(door: Club) -> Non
     """Its connection broke meanwhile."""
     client = RecordingClient(door.gateway, "/ws", "connection", "sid")
     request = ConnectRequest(auth=None, headers={}, query={}, remote="192.0.2.1")
-    assert await door.gateway.connect(client, request) is None
+    assert await door.gateway.connect(client, request) == Admitted()
     client.drop()
     assert door.left_over() == {}
 

@@ -35,7 +35,7 @@ async def test_order_holds_across_an_upgrade(running: Running, js: JsClients, tr
         elif number % 3 == 1:
             running.send("tick", number)
         else:
-            running.server.fanout.send([emission("tick", number)])
+            running.fanout.send([emission("tick", number)])
         if number % 10 == 0:
             await asyncio.sleep(0.002)  # spreads them over the polls and the change
     got = await client.wait_for("tick", 400, timeout=20)

@@ -53,7 +53,12 @@ class Seated:
     def __init__(self, sid: str, connection: Wired) -> None:
         self.sid = sid
         self.connection = connection
-        self.is_open = True
+        self.hears_plain = True
+        self.hears_cursors = False
+
+
+def head() -> str:
+    return "1-00000001"
 
 
 ROOMS = ("a", "b", "c")
@@ -87,7 +92,7 @@ def test_each_client_gets_each_event_of_its_rooms_once_and_in_order(
         for number, (rooms, skip) in enumerate(targets)
     ]
     metrics = Metrics()
-    Fanout(memberships, metrics).send(emissions)
+    Fanout(memberships, metrics, head).send(emissions)
     for number, (wire, rooms) in enumerate(zip(wires, members, strict=True)):
         expected = [
             index
@@ -106,7 +111,7 @@ def test_clients_with_the_same_events_share_the_bytes() -> None:
     wires = [Wired() for _ in range(3)]
     for number, wire in enumerate(wires):
         memberships.join("/", EVERYONE, Seated(str(number), wire))  # type: ignore[arg-type]
-    Fanout(memberships, Metrics()).send([emission("e", number) for number in range(5)])
+    Fanout(memberships, Metrics(), head).send([emission("e", number) for number in range(5)])
     first, second, third = (wire.direct.writes[0] for wire in wires)
     assert first is second is third
 
@@ -117,9 +122,7 @@ async def test_a_client_in_two_rooms_whose_events_alternate(running: Running, js
     one = await js.connect(running.url, transports=["polling"])
     for client, room in itertools.chain([(both, "a"), (both, "b"), (one, "a")]):
         await client.call("join", room)
-    running.server.fanout.send(
-        [emission("e", number, room="a" if number % 2 else "b") for number in range(10)]
-    )
+    running.fanout.send([emission("e", number, room="a" if number % 2 else "b") for number in range(10)])
     assert [args[0] for args in await both.wait_for("e", 10)] == list(range(10))
     assert [args[0] for args in await one.wait_for("e", 5)] == [1, 3, 5, 7, 9]
 
@@ -128,7 +131,7 @@ async def test_a_skipped_client_gets_nothing(running: Running, js: JsClients) ->
     """`except: sender` is one client, not its user or connection."""
     sender = await js.connect(running.url)
     other = await js.connect(running.url)
-    running.server.fanout.send([emission("e", 1, skip_sid=sender.sid), emission("e", 2)])
+    running.fanout.send([emission("e", 1, skip_sid=sender.sid), emission("e", 2)])
     assert await other.wait_for("e", 2) == [[1], [2]]
     assert await sender.wait_for("e", 1) == [[2]]
 

@@ -144,8 +144,10 @@ def test_nothing_raises_anything_else(text: bytes) -> None:
 
 def test_what_clients_get() -> None:
     """Every packet that the server sends, as text of the protocol's document."""
-    assert encode_connect("/", "s").packet == b'40{"sid":"s"}'
-    assert encode_connect("/a", "s").packet == b'40/a,{"sid":"s"}'
+    assert encode_connect("/", "s", None, {}).packet == b'40{"sid":"s"}'
+    known = encode_connect("/a", "s", "p", {"recovered": True, "offset": "7-0000000a"})
+    assert known.packet == b'40/a,{"sid":"s","pid":"p","recovered":true,"offset":"7-0000000a"}'
+
     assert encode_connect_error("/a", "No", None).packet == b'44/a,{"message":"No"}'
     assert encode_connect_error("/", "No", {"code": "X"}).packet == b'44{"message":"No","data":{"code":"X"}}'
     assert encode_disconnect("/").packet == b"41"

@@ -155,6 +155,9 @@ class Club:
     def _wall(self) -> float:
         return self.clock.wall
 
+    def _head(self) -> str:
+        return self.fanout.head()
+
     def token(self, user: str = "ann", *, lifetime: float = 3600, **claims: object) -> str:
         """A token; its user may sit at tables 1 and 2 unless `claims` says otherwise."""
         given = {"sub": user, "tables": ["1", "2"], **claims}
@@ -172,13 +175,18 @@ class Club:
         """Connect as the edge does it."""
         number = next(self._numbers)
         client = RecordingClient(
-            self.gateway, namespace, connection or f"connection-{number}", f"sid-{number}"
+            self.gateway,
+            namespace,
+            connection or f"connection-{number}",
+            f"sid-{number}",
+            head=self._head,
         )
         headers = {} if bearer is None else {"authorization": bearer}
         request = ConnectRequest(auth=auth, headers=headers, query=query or {}, remote="192.0.2.1")
-        refused = await self.gateway.connect(client, request)
-        if refused is not None:
-            return refused
+        answer = await self.gateway.connect(client, request)
+        if isinstance(answer, ConnectRefused):
+            return answer
+        client.admit(answer, recovers=request.recovers)
         self.gateway.connected(client)
         await settle()
         return client

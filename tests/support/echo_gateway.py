@@ -11,8 +11,9 @@ from msgspec import Raw, Struct
 
 from bridge.config.model import Http, Limits
 from bridge.errors import Code
-from bridge.flow.ports import Client, ConnectRefused, ConnectRequest
-from bridge.model import EVERYONE, Argument, Emission
+from bridge.flow.ports import Admitted, Client, ConnectRefused, ConnectRequest
+from bridge.model import EVERYONE, Argument, Emission, Place
+from bridge.sockets.fanout import Fanout
 from bridge.sockets.server import SocketServer
 from bridge.state.memberships import Memberships
 from bridge.telemetry.metrics import Metrics
@@ -36,10 +37,12 @@ class EchoGateway:
         """Reason and `transport_lost` of every client that went."""
         self.let_in = asyncio.Event()
         self.changed = asyncio.Event()
+        self.admitted = Admitted()
+        """What `connect` answers to whoever is let in."""
         self.greets = False
         """Emit `auth` with the client's own auth, as the official protocol suite wants it."""
 
-    async def connect(self, client: Client, request: ConnectRequest) -> ConnectRefused | None:
+    async def connect(self, client: Client, request: ConnectRequest) -> Admitted | ConnectRefused:
         self.requests.append(request)
         self.changed.set()
         auth = request.auth if isinstance(request.auth, dict) else {}
@@ -51,7 +54,7 @@ class EchoGateway:
             raise ValueError("a fault of the gateway's own")
         if "wait" in auth:
             await self.let_in.wait()
-        return None
+        return self.admitted
 
     def connected(self, client: Client) -> None:
         auth = self.requests[-1].auth
@@ -104,10 +107,13 @@ class Running(Struct):
     gateway: EchoGateway
     memberships: Memberships[Client]
     metrics: Metrics
+    fanout: Fanout
+    head: Place
+    """Of the last delivery, as the flow would tell it; a test may change it."""
 
     def send(self, event: str, *args: object, room: str = EVERYONE, namespace: str = "/") -> None:
         """Send one event to a room."""
-        self.server.fanout.send([emission(event, *args, room=room, namespace=namespace)])
+        self.fanout.send([emission(event, *args, room=room, namespace=namespace)])
 
     def count(self, name: str, **labels: str) -> float:
         """The value of a metric."""
@@ -122,7 +128,12 @@ async def serve(
     memberships = Memberships[Client]()
     gateway = EchoGateway(memberships)
     metrics = Metrics()
-    server = SocketServer(gateway, memberships, http or Http(), limits or Limits(), metrics)
+    running: Running
+
+    def head() -> str:
+        return running.head.cursor
+
+    server = SocketServer(gateway, memberships, http or Http(), limits or Limits(), metrics, head)
     app = web.Application()
     server.attach(app)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)
@@ -130,15 +141,30 @@ async def serve(
     site = web.TCPSite(runner, "127.0.0.1", port)
     await site.start()
     port = runner.addresses[0][1]
+    running = Running(
+        url=f"http://127.0.0.1:{port}",
+        port=port,
+        server=server,
+        gateway=gateway,
+        memberships=memberships,
+        metrics=metrics,
+        fanout=Fanout(memberships, metrics, head),
+        head=Place(0, 0),
+    )
     try:
-        yield Running(f"http://127.0.0.1:{port}", port, server, gateway, memberships, metrics)
+        yield running
     finally:
         await server.drain(spread=0, patience=0.2)
         await runner.cleanup()
 
 
 def emission(
-    event: str, *args: object, room: str = EVERYONE, namespace: str = "/", skip_sid: str | None = None
+    event: str,
+    *args: object,
+    room: str = EVERYONE,
+    namespace: str = "/",
+    skip_sid: str | None = None,
+    place: Place | None = None,
 ) -> Emission:
     """An event for one room; bytes become attachments."""
     return Emission(
@@ -148,6 +174,7 @@ def emission(
         args=tuple(arg if isinstance(arg, bytes) else raw(arg) for arg in args),
         rooms=(room,),
         skip_sid=skip_sid,
+        place=place,
     )
 
 

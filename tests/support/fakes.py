@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from msgspec import Raw
 
-from bridge.flow.ports import Client, Gateway
-from bridge.model import Argument, Delivery, Emission, Invalid, PublishMessage, PublishOutcome, Reply, Request
+from bridge.flow.ports import Admitted, Client, Gateway, Head
+from bridge.model import (
+    Argument,
+    Delivery,
+    Emission,
+    Invalid,
+    Place,
+    PublishMessage,
+    PublishOutcome,
+    Reply,
+    Request,
+)
 from bridge.state.memberships import Memberships
 
 
@@ -42,22 +52,70 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
+def first_head() -> str:
+    """What a client holds before anything was read from the log."""
+    return Place(0, 0).cursor
+
+
 class RecordingClient:
     """A `Client` that notes what it is sent; like a real one it is silent once it is gone."""
 
-    def __init__(self, gateway: Gateway, namespace: str, connection_id: str, sid: str) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        namespace: str,
+        connection_id: str,
+        sid: str,
+        head: Head = lambda: "0-00000000",
+    ) -> None:
         self.namespace = namespace
         self.connection_id = connection_id
         self.sid = sid
         self.log: list[tuple[str | int, list[object]]] = []
         """Events by name and acks by number, in order, with their arguments."""
         self.is_gone = False
+        self.recovers = False
+        self.payload: Mapping[str, object] = {}
+        """Of the CONNECT packet, besides the sid."""
+        self.catching_up: str | None = None
+        """The cursor of what is emitted meanwhile."""
+        self.gate = asyncio.Event()
+        """What `drained` waits for; a test may clear it."""
+        self.gate.set()
         self._gateway = gateway
+        self._head = head
+
+    def admit(self, admitted: Admitted, *, recovers: bool) -> None:
+        """Take note of the CONNECT packet."""
+        self.sid = admitted.sid or self.sid
+        self.recovers = recovers or admitted.pid is not None
+        self.payload = {**admitted.extra, **({} if admitted.pid is None else {"pid": admitted.pid})}
 
     def emit(self, event: str, args: Sequence[Argument]) -> None:
         """Note an event."""
+        self.take(event, args, self._head() if self.catching_up is None else self.catching_up)
+
+    def take(self, event: str, args: Sequence[Argument], cursor: str) -> None:
+        """Note an event that has a cursor for those who want one."""
         if not self.is_gone:
-            self.log.append((event, [to_plain(arg) for arg in args]))
+            self.log.append((event, [*map(to_plain, args), *([cursor] if self.recovers else [])]))
+
+    def replay(self, emissions: Sequence[tuple[Emission, str]]) -> None:
+        """Note events that it had missed."""
+        for emission, cursor in emissions:
+            self.take(emission.event, emission.args, cursor)
+
+    def begin_catch_up(self, cursor: str) -> None:
+        """Be passed over by the fan-out."""
+        self.catching_up = cursor
+
+    def end_catch_up(self) -> None:
+        """Get events again."""
+        self.catching_up = None
+
+    async def drained(self) -> None:
+        """Return when the gate is open."""
+        await self.gate.wait()
 
     def ack(self, ack_id: int, args: Sequence[Argument]) -> None:
         """Note an ack."""
@@ -67,6 +125,10 @@ class RecordingClient:
     def disconnect(self) -> None:
         """End as the edge does: the gateway learns it before this returns."""
         self._end("server_disconnect", transport_lost=False)
+
+    def evict(self) -> None:
+        """End with the whole connection, as the edge does."""
+        self._end("evicted", transport_lost=True)
 
     def leave(self) -> None:
         """The user ends the namespace."""
@@ -93,6 +155,7 @@ class RecordingClient:
     def _end(self, reason: str, *, transport_lost: bool) -> None:
         if not self.is_gone:
             self.is_gone = True
+            self.gate.set()
             self._gateway.disconnected(self, reason=reason, transport_lost=transport_lost)
 
 
@@ -102,19 +165,23 @@ class RecordingFanout:
     def __init__(self, memberships: Memberships[Client]) -> None:
         self._memberships = memberships
         self.sent: list[Emission] = []
+        self.head: Head = first_head
 
     def send(self, emissions: Sequence[Emission]) -> None:
         """Give each emission once to each member of its rooms."""
+        cursor = self.head()
         for emission in emissions:
             self.sent.append(emission)
+            cursor = cursor if emission.place is None else emission.place.cursor
             members = dict.fromkeys(
                 member
                 for room in emission.rooms
                 for member in self._memberships.members(emission.namespace, room)
             )
             for member in members:
-                if member.sid != emission.skip_sid:
-                    member.emit(emission.event, emission.args)
+                assert isinstance(member, RecordingClient)
+                if member.sid != emission.skip_sid and member.catching_up is None:
+                    member.take(emission.event, emission.args, cursor)
 
 
 class ScriptedPublisher:
