@@ -21,7 +21,8 @@ from bridge.config.model import Config
 from bridge.flow.admission import Admission
 from bridge.flow.downlink import Downlink
 from bridge.flow.gateway import BridgeGateway
-from bridge.flow.own_messages import OwnMessages
+from bridge.flow.instances import Instances
+from bridge.flow.own_messages import OwnMessages, OwnWriter
 from bridge.flow.pace import Pace
 from bridge.flow.ports import Client
 from bridge.flow.reconnects import Reconnects
@@ -63,7 +64,11 @@ class App:
         memberships: Memberships[Client] = Memberships()
         fanout = Fanout(memberships, self.metrics, self._head)
         remembered = Remembered(config.limits.remembered_rooms)
-        log_messages, control_messages = OwnMessages(), OwnMessages()
+        log_name = _name_log(config)
+        log_messages, control_messages = OwnMessages(log_name), OwnMessages(log_name)
+        self._writer = OwnWriter(self._publisher, log_name, time.time)
+        self._instances = Instances(self.instance_id, log_messages, self._writer, config.instances.heartbeat)
+        self.metrics.instances.set_function(self._instances.count)
         self._downlink = Downlink(
             rules,
             remembered,
@@ -132,6 +137,7 @@ class App:
         await self._port.open(http.host, http.port, context)
         self._spawn(self._publisher.run(), "publisher")
         self._spawn(self._invalid.run(), "invalid")
+        self._spawn(self._instances.run(), "instances")
         self._reading = self._spawn(self._reader.run(self._downlink.handle), "reader")
 
     async def drain(self) -> None:
@@ -142,6 +148,7 @@ class App:
             self._reading.cancel()
         await self._uplink.drain()
         await asyncio.gather(self._sockets.drain(), self._drain_invalid())
+        await self._instances.say_stopped()
 
     async def stop(self) -> None:
         """Close what is still open; needs no `drain` before it."""
@@ -179,8 +186,14 @@ class App:
         return self._downlink.head()  # the fan-out is made before the downlink
 
     def _caught_up(self) -> None:
-        self._warming_up = False
         self._downlink.caught_up()
+        self._instances.caught_up()
+        self._tasks.append(asyncio.create_task(self._become_ready(), name="ready"))
+
+    async def _become_ready(self) -> None:
+        """What the log does not tell any more, the other instances do."""
+        await self._instances.await_answers()
+        self._warming_up = False
 
     def _queue_name(self) -> str:
         return f"{self.config.amqp.queue.prefix}{self.instance_id}"
@@ -195,3 +208,9 @@ class App:
         """A part that must run for ever has ended: the instance cannot do its work any more."""
         if not self._draining and not task.cancelled() and self.failed is not None and not self.failed.done():
             self.failed.set_result(task.exception())
+
+
+def _name_log(config: Config) -> str:
+    """What tells the instances that share a log from others on the same broker."""
+    amqp = config.amqp
+    return amqp.stream.name if amqp.source == "stream" else amqp.queue.prefix

@@ -16,11 +16,11 @@ from bridge.amqp.channel import Channel, ChannelClosedError
 from bridge.amqp.link import Link
 from bridge.config.model import Amqp, InvalidQueue, Queue, Stream
 from bridge.errors import BridgeError
-from bridge.model import CONTROL_EXCHANGE, LOG_EXCHANGE
+from bridge.model import CONTROL_EXCHANGE, INSTANCES_EXCHANGE, LOG_EXCHANGE, PRESENCE_EXCHANGE
 
-MARKER_KEY: Final = "instance.started"
+MARKER_KEY: Final = "log.end"
 """Routing key of the marker by which a reader learns where the log ends."""
-OWN_EXCHANGES: Final = (LOG_EXCHANGE, CONTROL_EXCHANGE)
+OWN_EXCHANGES: Final = (LOG_EXCHANGE, CONTROL_EXCHANGE, PRESENCE_EXCHANGE, INSTANCES_EXCHANGE)
 OWN_BINDINGS: Final = ((LOG_EXCHANGE, "#"), (CONTROL_EXCHANGE, "#"))
 """What the log receives besides events."""
 PRECONDITION_FAILED: Final = 406
@@ -93,7 +93,7 @@ async def declare_publishing(link: Link, config: Amqp, topology: Topology) -> No
     """Declare what is published to: the exchanges, and the exchange and queue of invalid events."""
     name = config.invalid.name
     async with _Declarer(link) as declarer:
-        await declarer.exchanges((*topology.exchanges, name))
+        await declarer.exchanges((*topology.exchanges, *OWN_EXCHANGES, name))
         await declarer.queue(name, invalid_arguments(config.invalid), "amqp.invalid")
         await declarer.bindings(name, ((name, "#"),))
 

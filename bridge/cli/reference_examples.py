@@ -57,6 +57,9 @@ auth:
     "Limits": """\
 limits: {connections: 20000, payload: 256kB, outbox_age: 5s}
 """,
+    "Instances": """\
+instances: {heartbeat: 5s}
+""",
     "Log": """\
 log: {format: json, level: warning}
 """,

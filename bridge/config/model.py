@@ -194,6 +194,14 @@ class Limits(Section, frozen=True, kw_only=True):
     """Rooms whose last events are remembered; the longest untouched is forgotten first."""
 
 
+class Instances(Section, frozen=True, kw_only=True):
+    """How the instances that share a log know of one another; the same in the configuration of each."""
+
+    heartbeat: Duration = Duration("10s")
+    """How often an instance says that it lives. One of which four are missing, while another one gives its own,
+    is dead: its users leave."""
+
+
 class Log(Section, frozen=True, kw_only=True):
     """The daemon's own log on standard error."""
 
@@ -216,6 +224,8 @@ class Config(Section, frozen=True, kw_only=True):
     """Who clients are."""
     limits: Limits = Limits()
     """Bounds for the whole instance."""
+    instances: Instances = Instances()
+    """How the instances that share a log know of one another."""
     log: Log = Log()
     """The daemon's own log."""
     shutdown_timeout: Duration = Duration("30s")

@@ -1,15 +1,27 @@
-"""Hands the messages of the bridge's own exchanges to whoever takes them, decoded."""
+"""Messages of the bridge's own exchanges: hands them to whoever takes them, decoded, and publishes them."""
 
+import asyncio
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
+from uuid import uuid4
 
 import msgspec
 import structlog
 
-from bridge.flow.ports import TakeOwn
-from bridge.model import Delivery, Emission
+from bridge.flow.ports import Publisher, TakeOwn
+from bridge.model import LOG_EXCHANGE, Delivery, Emission, PublishMessage, PublishOutcome
 
 T = TypeVar("T")
+
+LOG_HEADER: Final = "log"
+"""Names the log whose instances a message is for: two configurations may share one broker, each with a log of
+its own, and one `bridge.log`. A message without it, such as an operator's, is for all."""
+_RETRY_DELAY: Final = 1.0
+_RETRIED: Final = (
+    PublishOutcome.BROKER_UNAVAILABLE,
+    PublishOutcome.UNKNOWN_OUTCOME,
+    PublishOutcome.UNROUTABLE,  # the log was deleted; the reader is about to declare it again
+)
 
 log = structlog.get_logger()
 
@@ -21,7 +33,9 @@ class OwnMessages:
     is none stops nothing, and a key that nobody takes is passed over: a newer version may have sent it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, log_name: str | None = None) -> None:
+        """`log_name` is the log of this instance; messages for that of others are passed over."""
+        self._log_name = log_name
         self._takers: dict[str, TakeOwn] = {}
 
     def register(
@@ -34,7 +48,7 @@ class OwnMessages:
     def take(self, delivery: Delivery, now: float) -> Sequence[Emission]:
         """Carry out one message at `now` (epoch seconds); the emissions that it leads to."""
         taker = self._takers.get(delivery.routing_key)
-        if taker is None:
+        if taker is None or delivery.headers.get(LOG_HEADER, self._log_name) != self._log_name:
             return ()
         try:
             return taker(delivery, now)
@@ -49,3 +63,43 @@ class OwnMessages:
             # The log's top: one message's fault must not stop what is behind it.
             log.exception("own_message.failed", exchange=delivery.exchange, key=delivery.routing_key)
         return ()
+
+
+class OwnWriter:
+    """Publishes messages of the bridge's own, for the instances of one log."""
+
+    def __init__(self, publisher: Publisher, log_name: str, clock: Callable[[], float]) -> None:
+        """`clock` gives epoch seconds."""
+        self._publisher = publisher
+        self._log_name = log_name
+        self._clock = clock
+
+    async def write(self, key: str, body: object, *, exchange: str = LOG_EXCHANGE) -> PublishOutcome:
+        """Publish a message, whose JSON body is made from any value that msgspec encodes, once."""
+        return await self._publisher.publish(self._to_message(exchange, key, body))
+
+    async def write_until_confirmed(self, key: str, body: object, *, exchange: str = LOG_EXCHANGE) -> bool:
+        """Publish a message, again and again under the same id while the broker is away.
+
+        False when the broker refuses it for good.
+        """
+        message = self._to_message(exchange, key, body)
+        while True:
+            outcome = await self._publisher.publish(message)
+            if outcome not in _RETRIED:
+                break
+            await asyncio.sleep(_RETRY_DELAY)
+        if outcome is not PublishOutcome.CONFIRMED:
+            log.error("own_message.refused", exchange=exchange, key=key, outcome=outcome)
+        return outcome is PublishOutcome.CONFIRMED
+
+    def _to_message(self, exchange: str, key: str, body: object) -> PublishMessage:
+        return PublishMessage(
+            exchange=exchange,
+            routing_key=key,
+            body=msgspec.json.encode(body),
+            message_id=uuid4().hex,
+            type=key,
+            timestamp=self._clock(),
+            headers={LOG_HEADER: self._log_name},
+        )

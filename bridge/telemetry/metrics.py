@@ -111,6 +111,9 @@ class Metrics:
             ["connection"],
             registry=self.registry,
         )
+        self.instances = Gauge(
+            "bridged_instances", "Instances that live, by what the log says.", registry=self.registry
+        )
         self.reader_restarts = Counter(
             "bridged_reader_restarts_total",
             "Times that reading began anew, by how: resumed, new_epoch.",
