@@ -19,6 +19,7 @@ from bridge.amqp.topology import Topology
 from bridge.auth.tokens import TokenVerifier
 from bridge.config.model import Config
 from bridge.flow.admission import Admission
+from bridge.flow.control import Control
 from bridge.flow.downlink import Downlink
 from bridge.flow.gateway import BridgeGateway
 from bridge.flow.instances import Instances
@@ -35,6 +36,7 @@ from bridge.sockets.fanout import Fanout
 from bridge.sockets.server import SocketServer
 from bridge.state.memberships import Memberships
 from bridge.state.remembered import Remembered
+from bridge.state.verdicts import Exclusions, Revocations
 from bridge.telemetry.metrics import Metrics
 from bridge.web.client_page import find_page_folder, make_page_routes
 from bridge.web.port import Port
@@ -84,8 +86,9 @@ class App:
         self._uplink = Uplink(self._rooms, self._publisher, requester, self.metrics, time.time)
         sessions = Sessions()
         pace = Pace(sessions, time.monotonic)
-        verifier = TokenVerifier(config.auth.jwt)
-        admission = Admission(sessions, verifier, pace, time.time)
+        revocations, exclusions = Revocations(), Exclusions()
+        verifier = TokenVerifier(config.auth.jwt, revocations.covers)
+        admission = Admission(sessions, verifier, pace, exclusions, time.time)
         self._gateway = BridgeGateway(
             rules,
             sessions,
@@ -97,6 +100,8 @@ class App:
             self.metrics,
             time.time,
         )
+        self._control = Control(rules, sessions, self._rooms, self._gateway.end, revocations, exclusions)
+        self._control.register(control_messages)
         self._sockets = SocketServer(
             self._gateway, memberships, config.http, config.limits, self.metrics, self._head
         )
@@ -187,6 +192,7 @@ class App:
 
     def _caught_up(self) -> None:
         self._downlink.caught_up()
+        self._control.caught_up()
         self._instances.caught_up()
         self._tasks.append(asyncio.create_task(self._become_ready(), name="ready"))
 

@@ -4,7 +4,7 @@ The library checks the signature alone. Claims are checked here, against a Struc
 string `exp` and a `sub` with line breaks pass (PyJWT 2.15).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -37,6 +37,7 @@ class FaultReason(StrEnum):
     ISSUER = "issuer"
     CLAIMS = "claims"
     NOT_CONFIGURED = "not_configured"
+    REVOKED = "revoked"
 
 
 class TokenFault(Struct, frozen=True, kw_only=True):
@@ -59,11 +60,13 @@ class _Registered(Struct, frozen=True, kw_only=True):
 class TokenVerifier:
     """Verifies tokens under one configuration."""
 
-    def __init__(self, jwt: Jwt) -> None:
+    def __init__(self, jwt: Jwt, is_revoked: Callable[[Principal, float], bool] = lambda *_: False) -> None:
         """Prepare the key; ValueError says what `find_jwt_faults` would have found.
 
-        Without a secret and a public key every token is refused, as an open system may run.
+        Without a secret and a public key every token is refused, as an open system may run. `is_revoked`
+        is asked of every token that holds otherwise, at the time (epoch seconds) of its use.
         """
+        self._is_revoked = is_revoked
         self._jwt = jwt
         for key, message in find_jwt_faults(jwt):
             raise ValueError(f"auth.jwt.{key}: {message}")
@@ -113,7 +116,10 @@ class TokenVerifier:
         if not isinstance(user, str) or not is_id(user):
             return _fault(FaultReason.CLAIMS, f"The token's claim `{self._jwt.user}` must be a user id.")
         expires_at = min(registered.exp + self._jwt.leeway, _LATEST)
-        return Principal(user=user, claims=claims, expires_at=expires_at)
+        principal = Principal(user=user, claims=claims, expires_at=expires_at)
+        if self._is_revoked(principal, now):
+            return _fault(FaultReason.REVOKED, "The token has been revoked.")
+        return principal
 
     def _check_registered(self, claims: _Registered, now: float) -> TokenFault | None:
         leeway, audience, issuer = self._jwt.leeway, self._jwt.audience, self._jwt.issuer

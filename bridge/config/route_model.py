@@ -45,6 +45,8 @@ class NamespaceAuth(Section, frozen=True, kw_only=True):
     """The answer to an `authenticate` that fails."""
     expired: Emit = field(default_factory=lambda: {"token_expired": {"message": "{error.message}"}})
     """What a client receives before its session ends with its token."""
+    revoked: Emit = field(default_factory=lambda: {"token_revoked": {"message": "{error.message}"}})
+    """What a client receives before its session ends since an operator revoked its token."""
 
 
 class Ban(Section, frozen=True, kw_only=True):

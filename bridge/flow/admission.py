@@ -10,11 +10,12 @@ from msgspec import Raw, Struct
 
 from bridge.auth.tokens import FaultReason, TokenFault, TokenVerifier, find_bearer_token
 from bridge.errors import Code
-from bridge.flow.pace import Pace, banned
+from bridge.flow.pace import Pace, banned, excluded
 from bridge.flow.ports import ConnectRequest
 from bridge.flow.session import Session, Sessions
 from bridge.model import Argument, Principal, Refuse
 from bridge.rules.namespaces import NamespaceRules
+from bridge.state.verdicts import Exclusions
 
 MAX_FAILED_SIGN_INS = 5
 """After so many failed `authenticate` events a client that is not signed in is disconnected."""
@@ -31,12 +32,18 @@ class Admission:
     """Decides who a client is; it sets the timer of a session, and sends nothing."""
 
     def __init__(
-        self, sessions: Sessions, verifier: TokenVerifier, pace: Pace, clock: Callable[[], float]
+        self,
+        sessions: Sessions,
+        verifier: TokenVerifier,
+        pace: Pace,
+        exclusions: Exclusions,
+        clock: Callable[[], float],
     ) -> None:
-        """`clock` gives epoch seconds."""
+        """`exclusions` are those by operators; `clock` gives epoch seconds."""
         self._sessions = sessions
         self._verifier = verifier
         self._pace = pace
+        self._exclusions = exclusions
         self._clock = clock
 
     def check_handshake(
@@ -70,7 +77,8 @@ class Admission:
     def _identify(
         self, namespace: NamespaceRules, words: Mapping[str, str], token: object, connection_id: str
     ) -> Principal | Refuse:
-        found = self._verifier.verify(token, self._clock())
+        now = self._clock()
+        found = self._verifier.verify(token, now)
         if isinstance(found, TokenFault):
             missing = found.reason is FaultReason.MISSING
             code = Code.NOT_AUTHENTICATED if missing else Code.INVALID_TOKEN
@@ -78,6 +86,9 @@ class Admission:
         left = self._pace.ban_left(namespace.limits_name, found.identity)
         if left is not None:
             return banned(left)
+        until = self._exclusions.ends(namespace.system, found.identity, now)
+        if until is not None:
+            return excluded(until - now)
         if not namespace.allow.permits(found.claims, words):
             return Refuse(code=Code.FORBIDDEN, message="Access to this namespace is denied")
         most = namespace.limits.connections_per_user

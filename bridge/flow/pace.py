@@ -82,6 +82,11 @@ def banned(left: float) -> Refuse:
     )
 
 
+def excluded(left: float) -> Refuse:
+    """The refusal of everything that a user does whom an operator has banned; `left` is seconds."""
+    return Refuse(code=Code.BANNED, message="Banned", retry_after=_round_up(left))
+
+
 def _round_up(seconds: float) -> float:
     """Whole milliseconds, but never too few: whoever waits so long is let through."""
     return math.ceil(seconds * 1000) / 1000

@@ -38,6 +38,8 @@ class AuthRules(Struct, frozen=True, kw_only=True):
     """Reads the fault as `{error...}`."""
     expired: EmitTemplate
     """Reads the fault as `{error...}` and the old claims as `{user...}`."""
+    revoked: EmitTemplate
+    """Reads the same."""
     refuse_with: EmitTemplate | None
     """Reads the fault as `{error...}`. None: the CONNECT is refused."""
 
@@ -158,6 +160,7 @@ def _compile_auth(place: Place, auth: NamespaceAuth, words: frozenset[str]) -> A
     authenticated = compile_emit(place.at("authenticated"), auth.authenticated, known)
     failed = compile_emit(place.at("failed"), auth.failed, failing)
     expired = compile_emit(place.at("expired"), auth.expired, failing)
+    revoked = compile_emit(place.at("revoked"), auth.revoked, failing)
     refuse_with = None
     if auth.refuse_with is not None:
         refused = Known(words=words, roots=_REFUSED)
@@ -166,7 +169,7 @@ def _compile_auth(place: Place, auth: NamespaceAuth, words: frozenset[str]) -> A
             place.at("refuse_with").add(
                 "does not go together with late, which lets clients in before they sign in (keep one of them)"
             )
-    if authenticated is None or failed is None or expired is None:
+    if authenticated is None or failed is None or expired is None or revoked is None:
         return None
     return AuthRules(
         required=auth.required,
@@ -175,6 +178,7 @@ def _compile_auth(place: Place, auth: NamespaceAuth, words: frozenset[str]) -> A
         authenticated=authenticated,
         failed=failed,
         expired=expired,
+        revoked=revoked,
         refuse_with=refuse_with,
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bridge.auth.tokens import TokenVerifier, sign
 from bridge.flow.admission import Admission
+from bridge.flow.control import Control
 from bridge.flow.downlink import Downlink
 from bridge.flow.gateway import BridgeGateway
 from bridge.flow.own_messages import OwnMessages
@@ -21,6 +22,7 @@ from bridge.model import CONTROL_EXCHANGE, LOG_EXCHANGE
 from bridge.rules.compile import Rules
 from bridge.state.memberships import Memberships
 from bridge.state.remembered import Remembered
+from bridge.state.verdicts import Exclusions, Revocations
 from bridge.telemetry.metrics import Metrics
 from tests.support.fakes import (
     Clock,
@@ -126,7 +128,9 @@ class Club:
         self.sessions = Sessions()
         wall = self._wall
         self.pace = Pace(self.sessions, lambda: self.clock.steady)
-        self.admission = Admission(self.sessions, TokenVerifier(rules.config.auth.jwt), self.pace, wall)
+        self.revocations, self.exclusions = Revocations(), Exclusions()
+        verifier = TokenVerifier(rules.config.auth.jwt, self.revocations.covers)
+        self.admission = Admission(self.sessions, verifier, self.pace, self.exclusions, wall)
         self.rooms = Rooms(rules, self.memberships, self.remembered, self.fanout, wall)
         self.uplink = Uplink(self.rooms, self.publisher, self.requester, self.metrics, wall)
         self.log_messages, self.control_messages = OwnMessages(), OwnMessages()
@@ -150,6 +154,10 @@ class Club:
             self.metrics,
             wall,
         )
+        self.control = Control(
+            rules, self.sessions, self.rooms, self.gateway.end, self.revocations, self.exclusions
+        )
+        self.control.register(self.control_messages)
         self._numbers = count(1)
 
     def _wall(self) -> float:
