@@ -46,7 +46,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
     """Of all that tells one event from another, to know again the event at an offset."""
 
 
-class Place(Struct, frozen=True):
+class Place(Struct, frozen=True, gc=False):
     """Where a delivery stands in the log, and how to know it again; offsets have holes and may begin anew."""
 
     offset: int
@@ -58,8 +58,12 @@ class Place(Struct, frozen=True):
         return f"{self.offset}-{self.checksum:08x}"
 
 
-class Emission(Struct, frozen=True, kw_only=True):
-    """One event for the members of some rooms of one namespace."""
+class Emission(Struct, frozen=True, kw_only=True, gc=False):
+    """One event for the members of some rooms of one namespace.
+
+    The history keeps very many of them; they hold nothing that could refer back, so that the garbage
+    collector need not look at them.
+    """
 
     route: str
     """Name of the route that made it; the label of its metrics."""
