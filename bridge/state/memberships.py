@@ -19,21 +19,28 @@ class Memberships(Generic[M]):
 
     def __init__(self) -> None:
         self._members: dict[Place, dict[M, None]] = {}
-        self._places: dict[M, dict[Place, None]] = {}
+        self._places: dict[M, dict[Place, int]] = {}
+        """With the mark of each: the offset behind which the member has all events of the room."""
         self._rooms: dict[str, int] = {}
         self._snapshots: dict[Place, tuple[M, ...]] = {}
 
-    def join(self, namespace: str, room: str, member: M) -> bool:
-        """Put a member into a room; False when it was there already."""
+    def join(self, namespace: str, room: str, member: M, mark: int = -1) -> bool:
+        """Put a member into a room; False when it was there already.
+
+        `mark` is the offset in the log behind which the member has, or is given, all events of the room. One
+        that was there already keeps its mark, unless it has been given older events since.
+        """
         place = (namespace, room)
         members = self._members.get(place)
         if members is None:
             members = self._members[place] = {}
             self._rooms[namespace] = self._rooms.get(namespace, 0) + 1
         elif member in members:
+            marks = self._places[member]
+            marks[place] = min(mark, marks[place])
             return False
         members[member] = None
-        self._places.setdefault(member, {})[place] = None
+        self._places.setdefault(member, {})[place] = mark
         self._snapshots.pop(place, None)
         return True
 
@@ -79,6 +86,10 @@ class Memberships(Generic[M]):
     def rooms_of(self, namespace: str, member: M) -> tuple[str, ...]:
         """The rooms of one namespace that a member is in, in the order of joining."""
         return tuple(room for own, room in self._places.get(member, ()) if own == namespace)
+
+    def marks(self, namespace: str, member: M) -> dict[str, int]:
+        """The rooms of one namespace that a member is in, with its mark in each."""
+        return {room: mark for (own, room), mark in self._places.get(member, {}).items() if own == namespace}
 
     def room_sizes(self, namespace: str) -> dict[str, int]:
         """The rooms of a namespace that have members, with their number; looks at all rooms."""

@@ -54,6 +54,23 @@ def test_leave_all_names_what_was_left_and_forgets_empty_rooms() -> None:
     assert (rooms.member_count, rooms.room_count, rooms.namespace_count) == (0, 0, 0)
 
 
+def test_marks_say_from_where_on_a_member_has_the_events() -> None:
+    """Joining again keeps the mark, unless it brings older events; leaving forgets it."""
+    rooms: Memberships[str] = Memberships()
+    rooms.join("/chat", "a", "m1", 10)
+    rooms.join("/chat", "b", "m1", 20)
+    rooms.join("/chat", "c", "m1")
+    rooms.join("/admin", "a", "m1", 30)
+    assert rooms.marks("/chat", "m1") == {"a": 10, "b": 20, "c": -1}
+    rooms.join("/chat", "a", "m1", 40)
+    rooms.join("/chat", "b", "m1", 5)
+    assert rooms.marks("/chat", "m1") == {"a": 10, "b": 5, "c": -1}
+    rooms.leave("/chat", "a", "m1")
+    rooms.join("/chat", "a", "m1", 40)
+    assert rooms.marks("/chat", "m1") == {"b": 5, "c": -1, "a": 40}
+    assert rooms.marks("/chat", "nobody") == {}
+
+
 _NAMES = st.sampled_from("abc")
 _STEPS = st.lists(st.tuples(st.sampled_from(["join", "leave", "leave_all"]), _NAMES, _NAMES, _NAMES))
 
