@@ -139,6 +139,8 @@ class Event(Section, frozen=True, kw_only=True):
     max_age: Duration | None = None
     """An event older than this is dropped."""
 
+    retain: bool = False
+    """Keep the last value of each room: whoever joins it receives that at once, after restarts too."""
 
 class Command(Section, frozen=True, kw_only=True):
     """What a client may send, and what becomes of it."""

@@ -38,6 +38,8 @@ class Rules(Struct, frozen=True, kw_only=True):
     """All exchanges that are read from or published to; each is topic and durable."""
     bindings: tuple[tuple[str, str], ...]
     """Exchange and AMQP binding key of everything that is read; each pair once."""
+    retained_bindings: tuple[tuple[str, str], ...]
+    """Those of them whose last values are kept."""
     route_index: Mapping[str, KeyIndex[EventRoute]]
     """By exchange."""
     ways: Ways
@@ -80,7 +82,8 @@ def compile_rules(loaded: Loaded, schemas: Schemas) -> Rules:
         namespaces=tuple(rules for _, rules in namespaces),
         routes=tuple(routes),
         exchanges=_collect_exchanges(loaded.systems),
-        bindings=tuple(dict.fromkeys((route.exchange, route.key.binding) for route in routes)),
+        bindings=_collect_bindings(routes),
+        retained_bindings=_collect_bindings(route for route in routes if route.retain),
         route_index=route_index,
         ways=Ways(route_index),
         namespace_index=index,
@@ -123,6 +126,10 @@ def _collect_exchanges(systems: Iterable[System]) -> tuple[str, ...]:
         if system.routes.commands_exchange is not None:
             names[system.routes.commands_exchange] = None
     return tuple(names)
+
+
+def _collect_bindings(routes: Iterable[EventRoute]) -> tuple[tuple[str, str], ...]:
+    return tuple(dict.fromkeys((route.exchange, route.key.binding) for route in routes))
 
 
 def _check_system(place: Place, system: System, schemas: Schemas) -> None:

@@ -26,6 +26,9 @@ class EventPlan(Struct, frozen=True, kw_only=True):
     """False when no route matches its key: nothing else is set then."""
     emissions: tuple[Emission, ...] = ()
     """One for each namespace and event; none when no room could be named."""
+    retained: tuple[Emission, ...] | None = None
+    """Those of them that are kept for whoever joins their rooms later; None where no route keeps its last
+    value, so that the broker has not copied the delivery into the state."""
     remembers: tuple[Remember, ...] = ()
     """Also of a stale event: it is still the last one of its room."""
     invalid: tuple[Invalid, ...] = ()
@@ -51,11 +54,14 @@ def plan_event(rules: Rules, delivery: Delivery, now: float) -> EventPlan:
         return _UNROUTED
     payloads: dict[Schema | None, _Payload | BodyFault] = {}
     emissions: list[Emission] = []
+    retained: list[Emission] | None = None
     remembers: list[Remember] = []
     invalid: list[Invalid] = []
     stale: list[str] = []
     for way in ways:
         route = way.route
+        if route.retain and retained is None:
+            retained = []
         is_stale = route.max_age is not None and _is_stale(route.max_age, delivery, now)
         if is_stale:
             stale.append(route.name)
@@ -71,11 +77,14 @@ def plan_event(rules: Rules, delivery: Delivery, now: float) -> EventPlan:
             emission = _emit(way, payload, delivery, now)
             if emission is not None:
                 emissions.append(emission)
+                if route.retain and retained is not None:
+                    retained.append(emission)
         if route.remember is not None:
             remembers += _remember(way, route.remember, payload.value, delivery, now)
     return EventPlan(
         routed=True,
         emissions=tuple(emissions),
+        retained=None if retained is None else tuple(retained),
         remembers=tuple(remembers),
         invalid=tuple(invalid),
         stale=tuple(stale),

@@ -53,6 +53,8 @@ class EventRoute(Struct, frozen=True, kw_only=True):
     """None is the body alone; an element that is None stands for the whole body."""
     skip_sender: bool
     remember: RoomTemplates | None
+    retain: bool
+    """Its last value is kept for those who join its rooms later."""
     max_age: float | None
 
     def render_event(self, words: Mapping[str, str]) -> str:
@@ -86,6 +88,10 @@ def compile_event(around: RoutePlace, key_text: str, event: Event) -> EventRoute
     _check_words(place, key, around.namespace)
     if event.otherwise and event.rooms is None:
         place.at("otherwise").add("has no effect without rooms (leave it out, or name rooms)")
+    if event.retain and event.max_age is not None:
+        place.at("retain").add(
+            "does not go together with max_age, which drops what is old (keep one of them)"
+        )
     body = None
     if event.schema is not None:
         body = find_schema(place.at("schema"), around.schemas, around.system.routes.schemas, event.schema)
@@ -112,6 +118,7 @@ def compile_event(around: RoutePlace, key_text: str, event: Event) -> EventRoute
         args=_compile_args(place.at("args"), event.args, known),
         skip_sender=event.skip == "sender",
         remember=_compile_targets(place.at("remember"), [event.remember] if event.remember else None, known),
+        retain=event.retain,
         max_age=None if event.max_age is None else float(event.max_age),
     )
     return route if len(place.faults) == before else None

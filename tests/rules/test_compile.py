@@ -110,6 +110,10 @@ NAMESPACE = "routes/shop.yaml: namespaces./shop"
         (with_event("order.{id}.made", "{schema: Order, rooms: []}"), ".made.rooms: names no room"),
         (with_event("order.{id}.made", "{schema: Order, otherwise: all}"), ".otherwise: has no effect"),
         (with_event("order.{id}.made", '{schema: Order, remember: "o:{x}"}'), ".made.remember[0]: unknown"),
+        (
+            with_event("order.{id}.made", "{schema: Order, retain: true, max_age: 9s}"),
+            ".made.retain: does not",
+        ),
         (with_event("order.{id}.made", '{schema: Order, args: ["{body.x}"]}'), ".made.args[0]: unknown"),
         (with_event("order.{id}", "{schema: Order}"), "ends in no fixed word, so the event has no name"),
         (

@@ -27,11 +27,13 @@ namespaces:
       order.{id}.typing: {schema: Order, except: sender}
       order.{id}.quick: {schema: Order, max_age: 30s, remember: "order:{id}"}
       order.{id}.lazy: {schema: Order, max_age: 30s}
+      order.{id}.state: {schema: Order, retain: true}
       order.{id}.scan: {}
       order.{id}.page: {args: ["{id}", "{body}", "{header.tenant:-none}"]}
       order.{id}.pair: {schema: Order, args: ["{body}", "{body.lines}", "{message.id}"]}
   /order/{id}:
     events:
+      order.{id}.state: {schema: Order}
       order.{id}.made: {schema: Order, as: created, remember: "order:{id}"}
 """
 
@@ -262,3 +264,14 @@ def test_one_bad_route_does_not_stop_the_others(tmp_path: Path) -> None:
 
     assert [emission.namespace for emission in found.emissions] == ["/b"]
     assert [fault.route for fault in found.invalid] == ["/a order.made"]
+
+
+def test_what_is_retained_is_told_apart_from_what_is_not(rules: Rules) -> None:
+    """Of one delivery, by its routes; the broker copies just their keys into the state."""
+    found = plan(rules, "order.7.state")
+    assert [emission.namespace for emission in found.emissions] == ["/shop", "/order/7"]
+    assert found.retained == found.emissions[:1]
+    assert plan(rules, "order.7.made").retained is None
+    assert plan(rules, "order.7.state", b"no JSON").retained == ()
+    assert rules.retained_bindings == (("shop.events", "order.*.state"),)
+    assert set(rules.retained_bindings) <= set(rules.bindings)
