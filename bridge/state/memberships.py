@@ -24,11 +24,12 @@ class Memberships(Generic[M]):
         self._rooms: dict[str, int] = {}
         self._snapshots: dict[Place, tuple[M, ...]] = {}
 
-    def join(self, namespace: str, room: str, member: M, mark: int = -1) -> bool:
+    def join(self, namespace: str, room: str, member: M, mark: int | None = None) -> bool:
         """Put a member into a room; False when it was there already.
 
         `mark` is the offset in the log behind which the member has, or is given, all events of the room. One
-        that was there already keeps its mark, unless it has been given older events since.
+        that was there already keeps its mark, unless it has been given older events since. Without a mark the
+        member has had the room's events since ever.
         """
         place = (namespace, room)
         members = self._members.get(place)
@@ -36,11 +37,12 @@ class Memberships(Generic[M]):
             members = self._members[place] = {}
             self._rooms[namespace] = self._rooms.get(namespace, 0) + 1
         elif member in members:
-            marks = self._places[member]
-            marks[place] = min(mark, marks[place])
+            if mark is not None:
+                marks = self._places[member]
+                marks[place] = min(mark, marks[place])
             return False
         members[member] = None
-        self._places.setdefault(member, {})[place] = mark
+        self._places.setdefault(member, {})[place] = -1 if mark is None else mark
         self._snapshots.pop(place, None)
         return True
 

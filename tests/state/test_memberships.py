@@ -63,6 +63,7 @@ def test_marks_say_from_where_on_a_member_has_the_events() -> None:
     rooms.join("/admin", "a", "m1", 30)
     assert rooms.marks("/chat", "m1") == {"a": 10, "b": 20, "c": -1}
     rooms.join("/chat", "a", "m1", 40)
+    rooms.join("/chat", "a", "m1")
     rooms.join("/chat", "b", "m1", 5)
     assert rooms.marks("/chat", "m1") == {"a": 10, "b": 5, "c": -1}
     rooms.leave("/chat", "a", "m1")
