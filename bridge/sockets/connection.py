@@ -1,15 +1,16 @@
-"""One Engine.IO connection: what waits to go out, what comes in, the change from polling to websocket."""
+"""One Engine.IO connection: what waits to go out, the change from polling to websocket, the end."""
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from msgspec import Struct
 
 from bridge.sockets import messages
 from bridge.sockets.endings import CloseReason, ProtocolError
-from bridge.sockets.engine_packets import BINARY, CLOSE, MESSAGE, NOOP, PONG, SEPARATOR, parse_body
+from bridge.sockets.engine_packets import SEPARATOR
+from bridge.sockets.incoming import Receiver
 from bridge.sockets.messages import Batch, Message, encode_close
 from bridge.sockets.turns import Turns
 
@@ -18,13 +19,6 @@ if TYPE_CHECKING:
 
 FREELY: Final = 65536
 """Bytes that may wait in a websocket's transport without its client counting as behind."""
-
-_CLOSE_CODES: Final = {
-    CloseReason.INTERNAL_ERROR: 1011,
-    CloseReason.SHUTDOWN: 1001,
-}
-_ABRUPT: Final = frozenset({CloseReason.PING_TIMEOUT, CloseReason.SLOW_CLIENT})
-"""Whoever does not read would not read a close frame either."""
 
 _log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
@@ -36,19 +30,6 @@ class Handshake(Struct, frozen=True, kw_only=True):
     """Names in lower case."""
     query: Mapping[str, str]
     remote: str
-
-
-class Receiver(Protocol):
-    """Who takes the messages of a connection."""
-
-    def received_text(self, data: bytes) -> None:
-        """A text message; raises ProtocolError."""
-
-    def received_binary(self, data: bytes) -> None:
-        """A binary message; raises ProtocolError."""
-
-    def closed(self, reason: CloseReason) -> None:
-        """The connection is over; called once."""
 
 
 class Connection:
@@ -185,6 +166,10 @@ class Connection:
         if self._transport is not None:
             self._transport.abort()  # after that, since it tells `close` as well
 
+    def take_pong(self) -> None:
+        """The client answered a ping."""
+        self._engine.take_pong(self)
+
     # Websocket
 
     def attach(self, transport: asyncio.Transport) -> None:
@@ -259,56 +244,6 @@ class Connection:
         """The POST is over."""
         self._posting = False
 
-    # What comes in
-
-    async def receive_body(self, body: bytes) -> bool:
-        """Take the body of a POST, packet by packet; False when it broke the protocol."""
-        try:
-            packets = parse_body(body)
-        except ProtocolError as error:
-            self.fail(error.word)
-            return False
-        for kind, data in packets:
-            if not self._receive(kind, data):
-                return False
-            if self.turns.take():
-                await asyncio.sleep(self.turns.pause())
-        return True
-
-    def receive_text(self, data: bytes) -> None:
-        """Take a text message of the websocket."""
-        if not data or data[0] == BINARY:
-            self.fail("empty_packet" if not data else "unexpected_packet")
-        else:
-            self._receive(data[0], data[1:])
-
-    def receive_binary(self, data: bytes) -> None:
-        """Take a binary message of the websocket."""
-        self._receive(BINARY, data)
-
-    def _receive(self, kind: int, data: bytes) -> bool:
-        if self.closed:
-            return True
-        try:
-            if kind == MESSAGE:
-                self.receiver.received_text(data)
-            elif kind == BINARY:
-                self.receiver.received_binary(data)
-            elif kind == PONG:
-                self._engine.take_pong(self)
-            elif kind == CLOSE:
-                self.close(CloseReason.TRANSPORT_CLOSE, last=None)
-            elif kind != NOOP:
-                raise ProtocolError("unexpected_packet")
-        except ProtocolError as error:
-            self.fail(error.word)
-            return False
-        except Exception:
-            _log.exception("connection.failed", address=self.handshake.remote)
-            self.close(CloseReason.INTERNAL_ERROR)
-            return False
-        return True
-
     # The end
 
     def fail(self, word: str, close_code: int = 1002) -> None:
@@ -327,7 +262,7 @@ class Connection:
         self.direct = None
         self.drain()
         if self._transport is not None:
-            self._close_websocket(self._transport, reason, close_code or _CLOSE_CODES.get(reason, 1000))
+            self._close_websocket(self._transport, reason, close_code or reason.close_code)
         else:
             if last is not None:
                 self._outbox.append(last)
@@ -341,7 +276,7 @@ class Connection:
         self.receiver.closed(reason)
 
     def _close_websocket(self, transport: asyncio.Transport, reason: CloseReason, code: int) -> None:
-        if reason in _ABRUPT:
+        if reason.is_abrupt:
             transport.abort()
         elif not transport.is_closing():
             transport.write(encode_close(code))

@@ -1,6 +1,7 @@
 """Why connections end: the words of the metric `bridged_closed_total` and of the log."""
 
 from enum import StrEnum
+from typing import Final
 
 from bridge.errors import BridgeError
 
@@ -25,6 +26,22 @@ class CloseReason(StrEnum):
     """The client left the namespace on purpose."""
     SERVER_DISCONNECT = "server_disconnect"
     """The bridge ended the namespace."""
+
+    @property
+    def close_code(self) -> int:
+        """What a websocket's close frame says."""
+        return _CLOSE_CODES.get(self, 1000)
+
+    @property
+    def is_abrupt(self) -> bool:
+        """Whether a websocket is cut: whoever does not read would not read a close frame either."""
+        return self in (CloseReason.PING_TIMEOUT, CloseReason.SLOW_CLIENT)
+
+
+_CLOSE_CODES: Final = {
+    CloseReason.INTERNAL_ERROR: 1011,
+    CloseReason.SHUTDOWN: 1001,
+}
 
 
 class ProtocolError(BridgeError):

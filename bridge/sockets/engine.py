@@ -8,10 +8,11 @@ from typing import Final
 from bridge.config.model import Http, Limits
 from bridge.sockets import messages
 from bridge.sockets.backlog import Backlog
-from bridge.sockets.connection import Connection, Handshake, Receiver
+from bridge.sockets.connection import Connection, Handshake
 from bridge.sockets.deadlines import Deadlines
 from bridge.sockets.endings import CloseReason
 from bridge.sockets.engine_packets import encode_open
+from bridge.sockets.incoming import Receiver
 from bridge.telemetry.metrics import Metrics
 
 _CLOSE_SECONDS: Final = 5.0

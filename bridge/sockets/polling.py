@@ -7,6 +7,7 @@ from aiohttp import web
 
 from bridge.sockets.connection import Connection
 from bridge.sockets.endings import CloseReason, ProtocolError
+from bridge.sockets.incoming import receive_body
 
 _BODY_SECONDS: Final = 30.0
 """How long the body of a POST may take to arrive."""
@@ -38,7 +39,7 @@ async def answer_post(connection: Connection, request: web.Request, max_bytes: i
     try:
         async with asyncio.timeout(_BODY_SECONDS):
             body = await request.content.readexactly(request.content_length or 0)
-        taken = connection.polling and await connection.receive_body(body)
+        taken = connection.polling and await receive_body(connection, body)
     except (TimeoutError, asyncio.IncompleteReadError):
         connection.fail("body_missing")
         taken = False

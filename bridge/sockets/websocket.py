@@ -11,6 +11,7 @@ from bridge.sockets.endings import CloseReason
 from bridge.sockets.engine import Engine
 from bridge.sockets.engine_packets import PROBE, PROBE_ANSWER, UPGRADE
 from bridge.sockets.frames import CLOSE, CONTINUATION, PING, PONG, TEXT, FrameError, FrameReader
+from bridge.sockets.incoming import receive_binary, receive_text
 from bridge.sockets.messages import Message, encode_close, encode_pong
 from bridge.sockets.takeover import take_over
 
@@ -160,9 +161,9 @@ class Websocket(asyncio.Protocol):
         elif self._step is not _Step.OPEN:
             self._take_step(payload if kind == TEXT else b"")
         elif kind == TEXT:
-            self._connection.receive_text(payload)
+            receive_text(self._connection, payload)
         else:
-            self._connection.receive_binary(payload)
+            receive_binary(self._connection, payload)
 
     # The change of a connection that polls
 

@@ -1,12 +1,13 @@
 """The fan-out: who gets what, in which order, in how many writes."""
 
 import itertools
+import re
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.flow.ports import Client
-from bridge.model import EVERYONE, Emission
+from bridge.model import EVERYONE, Emission, Place
 from bridge.sockets.connection import Connection
 from bridge.sockets.fanout import Fanout
 from bridge.state.memberships import Memberships
@@ -50,11 +51,11 @@ class Wired:
 class Seated:
     """As much of a client as the fan-out sees."""
 
-    def __init__(self, sid: str, connection: Wired) -> None:
+    def __init__(self, sid: str, connection: Wired, *, recovers: bool = False) -> None:
         self.sid = sid
         self.connection = connection
-        self.hears_plain = True
-        self.hears_cursors = False
+        self.hears_plain = not recovers
+        self.hears_cursors = recovers
 
 
 def head() -> str:
@@ -103,6 +104,60 @@ def test_each_client_gets_each_event_of_its_rooms_once_and_in_order(
         assert len(wire.direct.writes) <= 1
     total = sum(len(wire.direct.events) for wire in wires)
     assert (metrics.registry.get_sample_value("bridged_deliveries_total") or 0) == total
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    seat=st.tuples(some_rooms, some_rooms),
+    deliveries=st.lists(
+        st.lists(st.tuples(st.sampled_from(["/", "/b"]), some_rooms), max_size=3), min_size=1, max_size=6
+    ),
+)
+def test_a_cursor_never_hides_an_event(
+    seat: tuple[tuple[str, ...], tuple[str, ...]],
+    deliveries: list[list[tuple[str, tuple[str, ...]]]],
+) -> None:
+    """Cut after any event, a client that asks for all behind its cursor misses none; it may get again
+    only what comes from the delivery that was cut. Held for both namespaces of one connection.
+    """
+    memberships = Memberships[Client]()
+    wire = Wired()
+    for namespace, rooms in zip(("/", "/b"), seat, strict=True):
+        client = Seated(namespace, wire, recovers=True)
+        for room in rooms:
+            memberships.join(namespace, room, client)  # type: ignore[arg-type]
+    emissions = [
+        Emission(
+            route="r",
+            namespace=namespace,
+            event="e",
+            args=(raw(offset * 10 + part),),
+            rooms=rooms,
+            place=Place(offset, offset),
+        )
+        for offset, parts in enumerate(deliveries, 1)
+        for part, (namespace, rooms) in enumerate(parts)
+    ]
+    Fanout(memberships, Metrics(), lambda: Place(0, 0).cursor).send(emissions)
+    found = re.findall(rb'42(/b,)?\["e",(\d+),"(\d+)-', b"".join(wire.direct.writes))
+    for namespace, rooms in zip(("/", "/b"), seat, strict=True):
+        wanted = [
+            int(bytes(emission.args[0]))
+            for emission in emissions
+            if emission.namespace == namespace and set(emission.rooms) & set(rooms)
+        ]
+        got = [
+            (int(number), int(offset))
+            for prefix, number, offset in found
+            if bool(prefix) == (namespace == "/b")
+        ]
+        assert [number for number, _ in got] == wanted
+        for cut, (number, cursor) in enumerate(got, 1):
+            replayed = [number for number in wanted if number // 10 > cursor]
+            again = [number for number in replayed if number in wanted[:cut]]
+            assert [*wanted[:cut], *replayed[len(again) :]] == wanted
+            assert all(each // 10 == number // 10 for each in again)
+            assert not again or wanted[cut] // 10 == number // 10
 
 
 def test_clients_with_the_same_events_share_the_bytes() -> None:

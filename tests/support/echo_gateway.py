@@ -37,8 +37,10 @@ class EchoGateway:
         """Reason and `transport_lost` of every client that went."""
         self.let_in = asyncio.Event()
         self.changed = asyncio.Event()
-        self.admitted = Admitted()
-        """What `connect` answers to whoever is let in."""
+        self.admits: dict[str, Admitted] = {}
+        """What `connect` answers to whoever is let in, by namespace."""
+        self.replays: list[tuple[Emission, str]] = []
+        """What whoever connects has missed."""
         self.greets = False
         """Emit `auth` with the client's own auth, as the official protocol suite wants it."""
 
@@ -54,7 +56,7 @@ class EchoGateway:
             raise ValueError("a fault of the gateway's own")
         if "wait" in auth:
             await self.let_in.wait()
-        return self.admitted
+        return self.admits.get(client.namespace, Admitted())
 
     def connected(self, client: Client) -> None:
         auth = self.requests[-1].auth
@@ -63,6 +65,7 @@ class EchoGateway:
             client.disconnect()
             return
         self.clients[client.sid] = client
+        client.replay(self.replays)
         self.memberships.join(client.namespace, EVERYONE, client)
         if self.greets:
             client.emit("auth", [raw(self.requests[-1].auth or {})])

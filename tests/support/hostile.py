@@ -53,11 +53,11 @@ def polling_url(running: Running, sid: str = "") -> str:
     return f"{running.url}/socket.io/?EIO=4&transport=polling" + (f"&sid={sid}" if sid else "")
 
 
-async def open_polling(running: Running) -> str:
-    """Open a polling connection to `/`; returns its sid."""
+async def open_polling(running: Running, connect: str = "40") -> str:
+    """Open a polling connection to `/`, with that CONNECT packet; returns its sid."""
     async with aiohttp.ClientSession() as session:
         answer = await session.get(polling_url(running))
         sid = re.findall(r'"sid":"([^"]+)"', await answer.text())[0]
-        await session.post(polling_url(running, sid), data="40")
+        await session.post(polling_url(running, sid), data=connect)
         await session.get(polling_url(running, sid))
     return str(sid)

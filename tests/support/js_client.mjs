@@ -87,6 +87,13 @@ const commands = {
     socket.io.reconnection(false);
     socket.disconnect();
   },
+  session({ client }) {
+    const { _pid, _lastOffset } = clients.get(client);
+    return [_pid ?? null, _lastOffset ?? null];
+  },
+  drop({ client }) {
+    clients.get(client).io.engine.close();
+  },
   kill({ client }) {
     websocketOf(clients.get(client)).terminate();
   },

@@ -120,6 +120,19 @@ class JsClient:
             self._closed = True
             await self._process.command("close", self._number)
 
+    async def session(self) -> tuple[str | None, str | None]:
+        """The pid and the cursor with which it would recover (`_pid` and `_lastOffset`)."""
+        answer = await self._process.command("session", self._number)
+        assert isinstance(answer, list)
+        return answer[0], answer[1]
+
+    async def drop(self) -> None:
+        """Close the connection, on any transport, as the documentation's own test of recovery does.
+
+        The client then reconnects.
+        """
+        await self._process.command("drop", self._number)
+
     async def kill(self) -> None:
         """Cut the TCP connection of a websocket, as a lost network does; the client then reconnects."""
         await self._process.command("kill", self._number)
