@@ -13,19 +13,17 @@ What was confirmed to a publisher outlives a SIGKILL of the broker, at the same 
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from typing import Final
-from uuid import uuid4
 
 import structlog
 from msgspec import Struct
 
-from bridge.amqp.channel import ChannelClosedError, LinkLostError
-from bridge.amqp.confirms import ConfirmingChannel, to_properties
+from bridge.amqp.channel import ChannelClosedError
 from bridge.amqp.connection import BrokerConnection, HandlerFailedError
 from bridge.amqp.deliveries import checksum_of, to_delivery
 from bridge.amqp.link import Link
+from bridge.amqp.markers import publish_marker
 from bridge.amqp.subscription import Subscription
 from bridge.amqp.topology import (
     MARKER_KEY,
@@ -37,7 +35,7 @@ from bridge.amqp.topology import (
 )
 from bridge.config.model import Amqp
 from bridge.flow.ports import HandleBatch
-from bridge.model import LOG_EXCHANGE, Delivery, PublishMessage, PublishOutcome
+from bridge.model import LOG_EXCHANGE, Delivery
 from bridge.telemetry.metrics import Metrics
 
 _SETUP_TIMEOUT: Final = 30.0
@@ -67,8 +65,12 @@ class StreamReader:
         instance_id: str,
         metrics: Metrics,
         on_caught_up: Callable[[], None],
+        read_before: Callable[[Link, BrokerConnection], Awaitable[None]] | None = None,
     ) -> None:
-        """`on_caught_up` is called once: when all that was in the log at the start has been handled."""
+        """`on_caught_up` is called once: when all that was in the log at the start has been handled.
+
+        `read_before` is awaited before the first event of an epoch: it reads what has outlived the log.
+        """
         self.connection = BrokerConnection(config, "read", metrics, instance_id)
         """Its `up_since` and `down_since` say how reading fares; without a consumer it is down."""
         self._config = config
@@ -76,6 +78,7 @@ class StreamReader:
         self._instance_id = instance_id
         self._restarts = metrics.reader_restarts
         self._on_caught_up: Callable[[], None] | None = on_caught_up
+        self._read_before = read_before
         self._position: _Position | None = None
 
     async def run(self, handle: HandleBatch) -> None:
@@ -86,14 +89,19 @@ class StreamReader:
         async with asyncio.timeout(_SETUP_TIMEOUT):
             await declare_log(link, self._config, self._topology)
             end = await self._find_end(link)
-            subscription = await self._subscribe(link, end)
+            subscription = await self._resume(link, end)
+        if subscription is None:
+            if self._read_before is not None:
+                await self._read_before(link, self.connection)
+            async with asyncio.timeout(_SETUP_TIMEOUT):
+                subscription = await self._open(link, "first")
         self.connection.mark_up()
         await _pump(subscription, self._config, lambda deliveries: self._hand_over(deliveries, end, handle))
 
     async def _find_end(self, link: Link) -> int:
         """The offset of a marker that is published now: the log reaches at least that far."""
         probe = await self._open(link, "next")
-        marker = await _publish_marker(self.connection, self._instance_id)
+        marker = await publish_marker(self.connection, self._instance_id, LOG_EXCHANGE, MARKER_KEY)
         while True:
             contents = await probe.take(self._config.prefetch)
             for delivery in map(to_delivery, contents):
@@ -102,11 +110,11 @@ class StreamReader:
                     return self._offset(delivery)
             probe.acknowledge(contents[-1])
 
-    async def _subscribe(self, link: Link, end: int) -> Subscription:
-        """Consume from the last position, if it still means the same event, else from the first."""
+    async def _resume(self, link: Link, end: int) -> Subscription | None:
+        """Consume from the last position; None without one, or when it no longer means the same event."""
         position = self._position
         if position is None:
-            return await self._open(link, "first")
+            return None
         found: _Position | None = None
         if position.offset < end:  # beyond the end nothing would ever arrive
             subscription = await self._open(link, position.offset)
@@ -125,7 +133,7 @@ class StreamReader:
             meaning="the stream was trimmed past the last event or replaced; it is read from its first event",
         )
         self._position = None
-        return await self._open(link, "first")
+        return None
 
     async def _open(self, link: Link, offset: int | str) -> Subscription:
         try:
@@ -204,7 +212,9 @@ class QueueReader:
             await declare_queue(link, self._config, self._topology, name)
             subscription = await Subscription.open(link, name, prefetch=self._config.prefetch)
             if self._on_caught_up is not None:
-                self._marker = await _publish_marker(self.connection, self._instance_id)
+                self._marker = await publish_marker(
+                    self.connection, self._instance_id, LOG_EXCHANGE, MARKER_KEY
+                )
         if self.connection.generation > 1:
             self._restarts.labels("resumed").inc()
         self.connection.mark_up()
@@ -244,28 +254,3 @@ async def _handle_events(deliveries: list[Delivery], handle: HandleBatch) -> Non
         await handle(deliveries)
     except Exception as error:
         raise HandlerFailedError(f"handling events failed: {type(error).__name__}") from error
-
-
-async def _publish_marker(connection: BrokerConnection, instance_id: str) -> str:
-    """Put a marker into the log, confirmed; returns its message id.
-
-    It goes over a connection of its own: from one that publishes during a memory alarm the broker reads
-    nothing more, acknowledgements included. (A reader that connects during an alarm waits for its end.)
-    """
-    marker = PublishMessage(
-        exchange=LOG_EXCHANGE,
-        routing_key=MARKER_KEY,
-        body=b"{}",
-        message_id=f"{instance_id}:{uuid4().hex}",
-        type=MARKER_KEY,
-        timestamp=time.time(),
-    )
-    link = await connection.connect()
-    try:
-        channel = await ConfirmingChannel.open(link)
-        outcome = await channel.send(marker, to_properties(marker, persistent=True)).outcome
-    finally:
-        await link.close()
-    if outcome is not PublishOutcome.CONFIRMED:
-        raise LinkLostError(f"the marker of the log was not published: {outcome}")
-    return marker.message_id
