@@ -30,7 +30,10 @@ class Engine:
     when no pong came within `ping_timeout`: one timer for all, see `Deadlines`.
     """
 
-    def __init__(self, http: Http, limits: Limits, metrics: Metrics, make_receiver: MakeReceiver) -> None:
+    def __init__(
+        self, http: Http, limits: Limits, metrics: Metrics, make_receiver: MakeReceiver, sid_prefix: str = ""
+    ) -> None:
+        """`sid_prefix` says to other processes on this port whose a connection is."""
         self.http = http
         self.limits = limits
         self.backlog = Backlog(
@@ -38,6 +41,7 @@ class Engine:
         )
         self._metrics = metrics
         self._make_receiver = make_receiver
+        self._sid_prefix = sid_prefix
         self._connections: dict[str, Connection] = {}
         self._pings = Deadlines[Connection](http.ping_interval, self._ping)
         self._pongs = Deadlines[Connection](http.ping_timeout, self._time_out)
@@ -66,7 +70,7 @@ class Engine:
 
     def open(self, handshake: Handshake) -> Connection:
         """A new connection, which counts from now on."""
-        connection = Connection(self, secrets.token_urlsafe(15), handshake)
+        connection = Connection(self, self._sid_prefix + secrets.token_urlsafe(15), handshake)
         connection.receiver = self._make_receiver(self, connection)
         self._connections[connection.sid] = connection
         self._metrics.connections.inc()

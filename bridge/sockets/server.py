@@ -52,13 +52,14 @@ class SocketServer:
         limits: Limits,
         metrics: Metrics,
         head: Head,
+        sid_prefix: str = "",
     ) -> None:
         self._http = http
         self._limits = limits
         self._metrics = metrics
         self._origins = Origins(http.origins)
         self._factory = ClientFactory(gateway, limits, metrics, head)
-        self._engine = Engine(http, limits, metrics, self._factory.make)
+        self._engine = Engine(http, limits, metrics, self._factory.make, sid_prefix)
         self._draining = False
 
     def attach(self, app: web.Application) -> None:

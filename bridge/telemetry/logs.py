@@ -51,6 +51,16 @@ def configure_logs(stream: TextIO, *, style: Literal["console", "json"], level: 
     root.setLevel(logging.WARNING)
 
 
+def mark_logs(**fields: object) -> None:
+    """Put these fields into every record from now on: which of several processes writes it."""
+
+    def mark(_logger: object, _name: str, record: _Record) -> _Record:
+        return {**record, **fields}
+
+    first, *others = structlog.get_config()["processors"]
+    structlog.configure(processors=[first, mark, *others])
+
+
 class Audit:
     """One line per connection to a namespace that was opened, refused or closed, and who it was."""
 

@@ -7,6 +7,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from bridge.telemetry.exposition import LABEL, UP
+
 _AGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0)
 
 
@@ -107,7 +109,7 @@ class Metrics:
         )
         self.broker_up = Gauge(
             "bridged_broker_up",
-            "1 while the connection stands and works, by connection: read, publish.",
+            "1 while the connection stands and works, by connection: read, publish, live.",
             ["connection"],
             registry=self.registry,
         )
@@ -123,6 +125,27 @@ class Metrics:
         self.invalid_dropped = Counter(
             "bridged_invalid_dropped_total",
             "Invalid events that could not be kept for bridge.invalid, since its queue in memory was full.",
+            registry=self.registry,
+        )
+        self.handovers = Counter(
+            "bridged_handovers_total",
+            "Connections that were for another worker of `--workers`, by outcome: given, taken, lost.",
+            ["outcome"],
+            registry=self.registry,
+        )
+        self.worker_up = Gauge(
+            UP, "1 for each worker of `--workers` that answers.", [LABEL], registry=self.registry
+        )
+        self.recoveries = Counter(
+            "bridged_recoveries_total",
+            "Clients that asked for what they missed, by what they named (cursor, age, session), and whether "
+            "they got it.",
+            ["by", "recovered"],
+            registry=self.registry,
+        )
+        self.worker_starts = Gauge(
+            "bridged_worker_starts",
+            "How often the worker of this number has been started; 0 without `--workers`.",
             registry=self.registry,
         )
 

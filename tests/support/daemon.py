@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -30,12 +30,21 @@ _numbers = count()
 class Daemon:
     """`python -m bridge run` in a process; whoever starts it stops it."""
 
+    program: Sequence[str] = (sys.executable, "-m", "bridge")
+
     def __init__(
-        self, folder: Path, amqp_url: str, config: Path = CONFIG, environ: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        amqp_url: str,
+        config: Path = CONFIG,
+        environ: Mapping[str, str] | None = None,
+        *,
+        workers: int = 1,
     ) -> None:
         """The daemon's log goes into `folder`; `environ` adds to the variables that it gets."""
         folder.mkdir(parents=True, exist_ok=True)
         self.config = config
+        self.workers = workers
         self.port = free_port()
         self.log_file = folder / "daemon.log"
         self._environ = {
@@ -79,7 +88,7 @@ class Daemon:
         """Start it and wait until `/readyz` (or, with `ready=False`, `/healthz`) answers 200."""
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  our own interpreter, no shell
-                [sys.executable, "-m", "bridge", "run", "-c", str(self.config)],
+                [*self.program, "run", "-c", str(self.config), "--workers", str(self.workers)],
                 cwd=ROOT,
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
