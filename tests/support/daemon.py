@@ -44,7 +44,7 @@ class Daemon:
         """The daemon's log goes into `folder`; `environ` adds to the variables that it gets."""
         folder.mkdir(parents=True, exist_ok=True)
         self.config = config
-        self.workers = workers
+        self._arguments = ["--workers", str(workers)] if workers > 1 else []
         self.port = free_port()
         self.log_file = folder / "daemon.log"
         self._environ = {
@@ -88,7 +88,7 @@ class Daemon:
         """Start it and wait until `/readyz` (or, with `ready=False`, `/healthz`) answers 200."""
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  our own interpreter, no shell
-                [*self.program, "run", "-c", str(self.config), "--workers", str(self.workers)],
+                [*self.program, "run", "-c", str(self.config), *self._arguments],
                 cwd=ROOT,
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
