@@ -29,7 +29,7 @@ Argument = Raw | bytes
 """One argument of a Socket.IO event: JSON text (`Raw`) or a binary attachment (`bytes`)."""
 
 
-class Delivery(Struct, frozen=True, kw_only=True):
+class Delivery(Struct, frozen=True, kw_only=True, gc=False):
     """One message from RabbitMQ, as far as the bridge reads it."""
 
     exchange: str
@@ -78,14 +78,14 @@ class Emission(Struct, frozen=True, kw_only=True, gc=False):
     """Of the delivery that led to it; None of what does not come through the log."""
 
 
-class RoomRef(Struct, frozen=True, kw_only=True):
+class RoomRef(Struct, frozen=True, kw_only=True, gc=False):
     """A room for presence and last values: its name within one system, over all of its namespaces."""
 
     system: str
     room: str
 
 
-class Remember(Struct, frozen=True, kw_only=True):
+class Remember(Struct, frozen=True, kw_only=True, gc=False):
     """The last event of a room, kept so that templates can read `{room.last.<event>.<field>}`."""
 
     room: RoomRef
@@ -95,7 +95,7 @@ class Remember(Struct, frozen=True, kw_only=True):
     """Epoch seconds of the event."""
 
 
-class Invalid(Struct, frozen=True, kw_only=True):
+class Invalid(Struct, frozen=True, kw_only=True, gc=False):
     """Why one route could not use a delivery; becomes headers of the message on `bridge.invalid`."""
 
     route: str
@@ -125,14 +125,14 @@ class Principal(Struct, frozen=True, kw_only=True):
         return to_identity(self.user, self.claims.get("tenant"))
 
 
-class Command(Struct, frozen=True, kw_only=True):
+class Command(Struct, frozen=True, kw_only=True, gc=False):
     """One event that a client sent."""
 
     event: str
     args: tuple[Argument, ...]
 
 
-class PublishMessage(Struct, frozen=True, kw_only=True):
+class PublishMessage(Struct, frozen=True, kw_only=True, gc=False):
     """A message for the broker: persistent, mandatory, confirmed."""
 
     exchange: str
@@ -147,7 +147,7 @@ class PublishMessage(Struct, frozen=True, kw_only=True):
     content_type: str = "application/json"
 
 
-class Request(Struct, frozen=True, kw_only=True):
+class Request(Struct, frozen=True, kw_only=True, gc=False):
     """A message that a service answers: mandatory, and gone when nobody took it in time."""
 
     message: PublishMessage
@@ -164,13 +164,13 @@ class Reply(Struct, frozen=True, kw_only=True):
     """The service's own words for why it did not do it (AMQP header `error`)."""
 
 
-class Join(Struct, frozen=True, kw_only=True):
+class Join(Struct, frozen=True, kw_only=True, gc=False):
     """The client enters these rooms."""
 
     rooms: tuple[str, ...]
 
 
-class Leave(Struct, frozen=True, kw_only=True):
+class Leave(Struct, frozen=True, kw_only=True, gc=False):
     """The client leaves these rooms; a room that it is not in is no error."""
 
     rooms: tuple[str, ...]
@@ -179,7 +179,7 @@ class Leave(Struct, frozen=True, kw_only=True):
 Action = PublishMessage | Request | Join | Leave
 
 
-class Refuse(Struct, frozen=True, kw_only=True):
+class Refuse(Struct, frozen=True, kw_only=True, gc=False):
     """The command is not carried out; code and message reach the client."""
 
     code: Code

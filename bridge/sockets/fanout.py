@@ -1,6 +1,6 @@
 """Sends events to the clients that are in their rooms: encoded once, joined, one write per connection."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import cast
 
 from bridge.flow.ports import Client, Head
@@ -19,7 +19,8 @@ class Fanout:
     """Writes each event once to each member of its rooms; implements `flow.ports.Fanout`."""
 
     def __init__(self, memberships: Memberships[Client], metrics: Metrics, head: Head) -> None:
-        self._memberships = memberships
+        # Every member was made by this edge: the gateway only passes clients on.
+        self._members = cast(Callable[[str, str], tuple[SocketClient, ...]], memberships.members)
         self._metrics = metrics
         self._head = head
 
@@ -28,39 +29,42 @@ class Fanout:
         targets: dict[_Target, list[int]] = {}
         for index, emission in enumerate(emissions):
             target = (emission.namespace, emission.rooms, emission.skip_sid)
-            targets.setdefault(target, []).append(index)
-        shares = Shares(emissions, self._head)
-        plan: dict[Connection, Share] = {}
-        for target, indexes in targets.items():
-            self._assign(target, shares.get(tuple(indexes)), shares, plan)
+            indexes = targets.get(target)
+            if indexes is None:
+                targets[target] = [index]
+            else:
+                indexes.append(index)
         sent = 0
-        for connection, share in plan.items():
+        for connection, share in self._assign(targets, Shares(emissions, self._head)).items():
             sent += len(share.indexes)
             direct = connection.direct
             if direct is not None and not direct.is_closing():
-                connection.write_directly(direct, share.batch.frames)
+                connection.write_directly(direct, share.frames or share.join_frames())
             else:
                 connection.deliver(share.batch)
         if sent:
             self._metrics.deliveries.inc(sent)
 
-    def _assign(self, target: _Target, plain: Share, shares: Shares, plan: dict[Connection, Share]) -> None:
-        """Give the share to every connection of the target, on top of what it has got already."""
-        namespace, rooms, skip_sid = target
-        marked: Share | None = None
-        for room in rooms:
-            # Every member was made by this edge: the gateway only passes clients on.
-            for client in cast(Iterable[SocketClient], self._memberships.members(namespace, room)):
-                if client.hears_plain:
-                    share = plain
-                elif client.hears_cursors:
-                    share = marked = marked or plain.with_cursors
-                else:
-                    continue
-                if client.sid == skip_sid:
-                    continue
-                had = plan.get(client.connection)
-                if had is None:
-                    plan[client.connection] = share
-                elif had is not share:
-                    plan[client.connection] = shares.union(had, share)
+    def _assign(self, targets: Mapping[_Target, list[int]], shares: Shares) -> dict[Connection, Share]:
+        """What each connection gets: the share of its target, on top of what it has got already."""
+        plan: dict[Connection, Share] = {}
+        for (namespace, rooms, skip_sid), indexes in targets.items():
+            plain: Share | None = None
+            for room in rooms:
+                for client in self._members(namespace, room):
+                    if plain is None:
+                        plain = Share(shares, indexes)
+                    if client.hears_plain:
+                        share = plain
+                    elif client.hears_cursors:
+                        share = plain.with_cursors
+                    else:
+                        continue
+                    if client.sid == skip_sid:
+                        continue
+                    had = plan.get(client.connection)
+                    if had is None:
+                        plan[client.connection] = share
+                    elif had is not share:
+                        plan[client.connection] = shares.union(had, share)
+        return plan

@@ -9,7 +9,7 @@ from bridge.sockets.engine_packets import SEPARATOR
 
 _MIDDLE_HEAD: Final = Struct(">BBH").pack
 _LARGE_HEAD: Final = Struct(">BBQ").pack
-_TEXT: Final = 0x81
+TEXT: Final = 0x81
 _BINARY: Final = 0x82
 _CLOSE: Final = 0x88
 _PONG: Final = 0x8A
@@ -18,10 +18,10 @@ _PONG: Final = 0x8A
 def encode_frame(first: int, payload: bytes) -> bytes:
     """One whole, unmasked, uncompressed websocket frame (RFC 6455, section 5.2)."""
     length = len(payload)
+    if 125 < length < 65536:  # as most are
+        return _MIDDLE_HEAD(first, 126, length) + payload
     if length < 126:
         return bytes((first, length)) + payload
-    if length < 65536:
-        return _MIDDLE_HEAD(first, 126, length) + payload
     return _LARGE_HEAD(first, 127, length) + payload
 
 
@@ -43,7 +43,7 @@ class Message:
     def __init__(self, packet: bytes, attachments: tuple[bytes, ...] = ()) -> None:
         self.packet = packet
         self.attachments = attachments
-        self.frames = encode_frame(_TEXT, packet)
+        self.frames = encode_frame(TEXT, packet)
         """The websocket frames, joined."""
         if attachments:
             self.frames += b"".join([encode_frame(_BINARY, data) for data in attachments])

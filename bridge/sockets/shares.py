@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from bridge.flow.ports import Head
 from bridge.model import Emission
 from bridge.sockets.messages import Batch, Message
-from bridge.sockets.socket_packets import encode_event
+from bridge.sockets.socket_packets import encode_event, frame_event
 
 
 class Share:
@@ -15,26 +15,30 @@ class Share:
     one connection may have clients of both kinds, in different namespaces.
     """
 
-    __slots__ = ("_batch", "_shares", "_with_cursors", "indexes")
+    __slots__ = ("_shares", "_with_cursors", "frames", "indexes")
 
-    def __init__(self, shares: "Shares", indexes: tuple[int, ...]) -> None:
+    def __init__(self, shares: "Shares", indexes: Sequence[int]) -> None:
         self._shares = shares
         self.indexes = indexes
-        self._batch: Batch | None = None
+        self.frames: bytes | None = None
+        """The websocket frames, joined; None until the first connection needs them."""
         self._with_cursors: Share | None = None
+
+    def join_frames(self) -> bytes:
+        """Make the frames, for all connections of this share."""
+        self.frames = frames = self._shares.join_frames(self.indexes)
+        return frames
 
     @property
     def batch(self) -> Batch:
-        """The messages, encoded when the first connection needs them."""
-        if self._batch is None:
-            self._batch = Batch(self._shares.encode(self.indexes))
-        return self._batch
+        """The messages, for a connection that cannot be written to at once."""
+        return Batch(self._shares.encode(self.indexes))
 
     @property
     def with_cursors(self) -> "Share":
         """The same emissions for clients that recover."""
         if self._with_cursors is None:
-            self._with_cursors = self._shares.get(tuple([~index for index in self.indexes]))
+            self._with_cursors = Share(self._shares, [~index for index in self.indexes])
         return self._with_cursors
 
 
@@ -50,25 +54,28 @@ class Shares:
         self._plain: dict[int, Message] = {}
         self._with_cursors: dict[tuple[int, str], Message] = {}
         self._cursors: list[tuple[str, str]] | None = None
-        self._by_indexes: dict[tuple[int, ...], Share] = {}
+        self._joined: dict[tuple[int, ...], Share] = {}
         self._unions: dict[tuple[Share, Share], Share] = {}
 
-    def get(self, indexes: tuple[int, ...]) -> Share:
-        """The share of these emissions, of which there is only one."""
-        share = self._by_indexes.get(indexes)
-        if share is None:
-            share = self._by_indexes[indexes] = Share(self, indexes)
-        return share
-
     def union(self, one: Share, other: Share) -> Share:
-        """All emissions of both."""
+        """All emissions of both: the same share, however it came about."""
         union = self._unions.get((one, other))
         if union is None:
-            union = self.get(tuple(sorted({*one.indexes, *other.indexes}, key=_position)))
+            indexes = tuple(sorted({*one.indexes, *other.indexes}, key=_position))
+            union = self._joined.get(indexes)
+            if union is None:
+                union = self._joined[indexes] = Share(self, indexes)
             self._unions[one, other] = union
         return union
 
-    def encode(self, indexes: tuple[int, ...]) -> list[Message]:
+    def join_frames(self, indexes: Sequence[int]) -> bytes:
+        """The websocket frames of some emissions."""
+        if len(indexes) == 1 and indexes[0] >= 0:  # as most are: one event that one client gets
+            emission = self._emissions[indexes[0]]
+            return frame_event(emission.namespace, emission.event, emission.args)
+        return b"".join([message.frames for message in self.encode(indexes)])
+
+    def encode(self, indexes: Sequence[int]) -> list[Message]:
         """The messages of some emissions; each is made once for all who get the same."""
         messages: list[Message] = []
         for at, index in enumerate(indexes):
@@ -83,7 +90,7 @@ class Shares:
             messages.append(message)
         return messages
 
-    def _encode_with_cursor(self, index: int, later: tuple[int, ...]) -> Message:
+    def _encode_with_cursor(self, index: int, later: Sequence[int]) -> Message:
         """The message for a client that recovers, and that gets the later ones too.
 
         Of several emissions of one delivery to one client only the last says that the client has that
@@ -98,7 +105,7 @@ class Shares:
             self._with_cursors[index, cursor] = message
         return message
 
-    def _is_followed(self, emission: Emission, later: tuple[int, ...]) -> bool:
+    def _is_followed(self, emission: Emission, later: Sequence[int]) -> bool:
         """Whether a later one is for the same client and comes from the same delivery."""
         for index in later if emission.place is not None else ():
             other = self._emissions[_position(index)]
