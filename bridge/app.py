@@ -13,6 +13,7 @@ from aiohttp import web
 
 from bridge.amqp.event_reader import QueueReader, StreamReader
 from bridge.amqp.invalid import InvalidSink
+from bridge.amqp.live_reader import LiveReader
 from bridge.amqp.publisher import ConfirmingPublisher
 from bridge.amqp.requests import DirectRequester
 from bridge.amqp.topology import Topology
@@ -23,14 +24,17 @@ from bridge.flow.control import Control
 from bridge.flow.downlink import Downlink
 from bridge.flow.gateway import BridgeGateway
 from bridge.flow.instances import Instances
+from bridge.flow.live import LiveDownlink
+from bridge.flow.oddities import Oddities
 from bridge.flow.own_messages import OwnMessages, OwnWriter
 from bridge.flow.pace import Pace
+from bridge.flow.peers import Peers
 from bridge.flow.ports import Client
 from bridge.flow.reconnects import Reconnects
 from bridge.flow.rooms import Rooms
 from bridge.flow.session import Sessions
 from bridge.flow.uplink import Uplink
-from bridge.model import CONTROL_EXCHANGE, LOG_EXCHANGE
+from bridge.model import CONTROL_EXCHANGE, INSTANCES_EXCHANGE, LOG_EXCHANGE
 from bridge.rules.compile import Rules
 from bridge.sockets.fanout import Fanout
 from bridge.sockets.server import SocketServer
@@ -56,7 +60,9 @@ class App:
         self.rules = rules
         self.metrics = Metrics()
         self.instance_id = config.instance or f"{socket.gethostname()}-{config.http.port}"
-        topology = Topology(exchanges=rules.exchanges, bindings=rules.bindings)
+        topology = Topology(
+            exchanges=rules.exchanges, bindings=rules.bindings, live_bindings=rules.live_bindings
+        )
         requester = DirectRequester(self.metrics)
         self._publisher = ConfirmingPublisher(
             config.amqp, topology, self.instance_id, self.metrics, requester=requester
@@ -71,11 +77,19 @@ class App:
         self._writer = OwnWriter(self._publisher, log_name, time.time)
         self._instances = Instances(self.instance_id, log_messages, self._writer, config.instances.heartbeat)
         self.metrics.instances.set_function(self._instances.count)
+        peer_messages = OwnMessages(log_name)
+        self._peers = Peers(self._instances, peer_messages, self._writer)
+        oddities = Oddities(self._invalid, self.metrics)
+        self._live_downlink = LiveDownlink(
+            rules, fanout, oddities, self.metrics, time.time, {INSTANCES_EXCHANGE: peer_messages.take}
+        )
+        asked = [(INSTANCES_EXCHANGE, key) for key in self._peers.keys]
+        self._live_reader = LiveReader(config.amqp, topology, asked, self.instance_id, self.metrics)
         self._downlink = Downlink(
             rules,
             remembered,
             fanout,
-            self._invalid,
+            oddities,
             self.metrics,
             time.time,
             {LOG_EXCHANGE: log_messages.take, CONTROL_EXCHANGE: control_messages.take},
@@ -143,6 +157,7 @@ class App:
         self._spawn(self._publisher.run(), "publisher")
         self._spawn(self._invalid.run(), "invalid")
         self._spawn(self._instances.run(), "instances")
+        self._spawn(self._live_reader.run(self._live_downlink.handle), "live")
         self._reading = self._spawn(self._reader.run(self._downlink.handle), "reader")
 
     async def drain(self) -> None:
@@ -160,6 +175,7 @@ class App:
         self._draining = True
         self._gateway.drain()
         await self._uplink.stop()
+        await self._peers.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -178,7 +194,11 @@ class App:
         now = time.monotonic()
         down = [
             now - connection.down_since
-            for connection in (self._reader.connection, self._publisher.connection)
+            for connection in (
+                self._reader.connection,
+                self._publisher.connection,
+                self._live_reader.connection,
+            )
             if connection.down_since is not None
         ]
         return Health(
@@ -198,6 +218,7 @@ class App:
 
     async def _become_ready(self) -> None:
         """What the log does not tell any more, the other instances do."""
+        await self._live_reader.established.wait()
         await self._instances.await_answers()
         self._warming_up = False
 

@@ -29,7 +29,7 @@ class BrokerConnection:
     """Keeps one connection up for ever and hands each new one to whoever needs it."""
 
     def __init__(
-        self, config: Amqp, name: Literal["read", "publish"], metrics: Metrics, instance_id: str = ""
+        self, config: Amqp, name: Literal["read", "publish", "live"], metrics: Metrics, instance_id: str = ""
     ) -> None:
         self._config = config
         self._name = name

@@ -23,6 +23,12 @@ MARKER_KEY: Final = "log.end"
 OWN_EXCHANGES: Final = (LOG_EXCHANGE, CONTROL_EXCHANGE, PRESENCE_EXCHANGE, INSTANCES_EXCHANGE)
 OWN_BINDINGS: Final = ((LOG_EXCHANGE, "#"), (CONTROL_EXCHANGE, "#"))
 """What the log receives besides events."""
+LIVE_ARGUMENTS: Final[Mapping[str, str | int]] = {
+    "x-max-length": 10_000,
+    "x-max-length-bytes": 64_000_000,
+    "x-overflow": "drop-head",
+}
+"""Of the queue of what goes round the log: an instance that is behind misses the oldest."""
 PRECONDITION_FAILED: Final = 406
 _LARGEST_SEGMENT: Final = 3_000_000_000  # RabbitMQ refuses more
 
@@ -42,6 +48,8 @@ class Topology(Struct, frozen=True, kw_only=True):
     """All topic exchanges that events come from and commands go to."""
     bindings: tuple[tuple[str, str], ...] = ()
     """(exchange, binding key) of everything that the log must receive."""
+    live_bindings: tuple[tuple[str, str], ...] = ()
+    """(exchange, binding key) of everything that goes round the log."""
 
 
 def stream_arguments(stream: Stream) -> Arguments:
@@ -87,6 +95,16 @@ async def declare_queue(link: Link, config: Amqp, topology: Topology, name: str)
         await declarer.exchanges((*topology.exchanges, *OWN_EXCHANGES))
         await declarer.queue(name, queue_arguments(config.queue), "amqp.queue")
         await declarer.bindings(name, (*topology.bindings, *OWN_BINDINGS))
+
+
+async def declare_live(
+    link: Link, topology: Topology, name: str, bindings: tuple[tuple[str, str], ...]
+) -> None:
+    """Declare a queue that goes with its connection, the exchanges and the bindings between them."""
+    async with _Declarer(link) as declarer:
+        await declarer.exchanges((*topology.exchanges, *OWN_EXCHANGES))
+        await declarer.exclusive_queue(name, LIVE_ARGUMENTS)
+        await declarer.bindings(name, bindings)
 
 
 async def declare_publishing(link: Link, config: Amqp, topology: Topology) -> None:
@@ -136,6 +154,11 @@ class _Declarer:
             queue=name,
             broker_says=difference,
             remedy=f"it is used as it is; set {section} to what it has, or delete it with all that is in it",
+        )
+
+    async def exclusive_queue(self, name: str, arguments: Arguments) -> None:
+        await self._declare(
+            commands.Queue.Declare(queue=name, exclusive=True, auto_delete=True, arguments=dict(arguments))
         )
 
     async def bindings(self, queue: str, bindings: tuple[tuple[str, str], ...]) -> None:

@@ -45,7 +45,7 @@ def make_event_table(rules: Rules) -> Table:
             route.schema or "(binary)",
             route.namespace,
             ", ".join(route.rooms) or "everyone",
-            route.event,
+            f"{route.event} (live)" if route.live else route.event,
         )
         for route in rules.routes
     ]

@@ -78,6 +78,7 @@ def _print_match(terminal: Terminal, match: Match, *, with_body: bool) -> None:
     words = ", ".join(f"{name} = {escape(value)}" for name, value in match.words.items())
     facts = [
         ("binding", f"{route.exchange}  {match.binding}"),
+        ("way", "live: round the log, nothing is kept" if route.live else ""),
         ("words", words),
         ("schema", route.schema or "(binary)"),
         ("namespace", escape(match.namespace or "")),

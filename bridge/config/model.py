@@ -198,8 +198,8 @@ class Instances(Section, frozen=True, kw_only=True):
     """How the instances that share a log know of one another; the same in the configuration of each."""
 
     heartbeat: Duration = Duration("10s")
-    """How often an instance says that it lives. One of which four are missing, while another one gives its own,
-    is dead: its users leave."""
+    """How often an instance says that it lives. One of which four are missing, while another one gives its
+    own, is dead: its users leave."""
 
 
 class Log(Section, frozen=True, kw_only=True):

@@ -138,9 +138,12 @@ class Event(Section, frozen=True, kw_only=True):
     """The room whose `{room.last.<event>...}` and `{room.last_activity}` the event becomes."""
     max_age: Duration | None = None
     """An event older than this is dropped."""
-
+    live: bool = False
+    """Round the log, with the least delay, to whoever is connected at this moment: nothing is kept of it, and
+    a client that comes back is not told. For typing, cursors and the like: the next one comes soon."""
     retain: bool = False
     """Keep the last value of each room: whoever joins it receives that at once, after restarts too."""
+
 
 class Command(Section, frozen=True, kw_only=True):
     """What a client may send, and what becomes of it."""

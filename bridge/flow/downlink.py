@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-import structlog
-from msgspec import structs
-
-from bridge.flow.ports import Fanout, InvalidSink, TakeOwn
-from bridge.model import Delivery, Emission, Invalid, Place
+from bridge.flow.oddities import DUPLICATE, Oddities
+from bridge.flow.ports import Fanout, TakeOwn
+from bridge.model import Delivery, Emission, Place
 from bridge.rules.compile import Rules
 from bridge.rules.event_plan import EventPlan, plan_event
 from bridge.state.duplicates import Duplicates
 from bridge.state.remembered import Remembered
 from bridge.telemetry.metrics import Metrics
-
-log = structlog.get_logger()
-
-_DUPLICATE = EventPlan(routed=True)
-
-WARN_EVERY = 60.0
-"""Seconds between two warnings of one route's invalid events; the metric counts them all."""
 
 
 class Downlink:
@@ -32,7 +23,7 @@ class Downlink:
         rules: Rules,
         remembered: Remembered,
         fanout: Fanout,
-        invalid: InvalidSink,
+        oddities: Oddities,
         metrics: Metrics,
         clock: Callable[[], float],
         own: Mapping[str, TakeOwn],
@@ -42,11 +33,10 @@ class Downlink:
         self._own = own
         self._remembered = remembered
         self._fanout = fanout
-        self._invalid = invalid
+        self._oddities = oddities
         self._metrics = metrics
         self._clock = clock
         self._duplicates = Duplicates(rules.config.limits.duplicates)
-        self._warned: dict[tuple[str, str], float] = {}
         self._warming_up = True
         self._head = Place(0, 0)
 
@@ -77,7 +67,7 @@ class Downlink:
                 if delivery.timestamp is not None:
                     self._metrics.event_age.observe(max(0.0, now - delivery.timestamp))
             if plan.invalid or plan.stale or not plan.emissions:
-                self._note(delivery, plan, now)
+                self._oddities.note(delivery, plan, now)
         if emissions and not self._warming_up:
             self._fanout.send(emissions)
             for route, count in Counter([emission.route for emission in emissions]).items():
@@ -93,44 +83,9 @@ class Downlink:
 
     def _plan(self, delivery: Delivery, now: float) -> EventPlan:
         if delivery.message_id is not None and self._duplicates.seen(delivery.exchange, delivery.message_id):
-            return _DUPLICATE
+            return DUPLICATE
         try:
             return plan_event(self._rules, delivery, now)
         except Exception as error:
             # The loop's top: one event's fault must not stop the events behind it.
-            fault = Invalid(route="-", reason="internal", error=type(error).__name__)
-            if self._may_warn(fault, now):
-                log.exception("event.failed", exchange=delivery.exchange, offset=delivery.offset)
-            return EventPlan(routed=True, invalid=(fault,))
-
-    def _note(self, delivery: Delivery, plan: EventPlan, now: float) -> None:
-        """Count what else became of an event than being sent, and keep what no schema fits."""
-        events = self._metrics.events
-        if plan is _DUPLICATE:
-            events.labels("-", "duplicate").inc()
-        elif not plan.routed:
-            events.labels("-", "unrouted").inc()
-        for route in plan.stale:
-            events.labels(route, "stale").inc()
-        for invalid in plan.invalid:
-            events.labels(invalid.route, "invalid").inc()
-            if self._may_warn(invalid, now):
-                log.warning("event.invalid", route=invalid.route, reason=invalid.reason, path=invalid.path)
-        for fault in _join_equal(plan.invalid):
-            self._invalid.put(delivery, fault, now)
-
-    def _may_warn(self, invalid: Invalid, now: float) -> bool:
-        """Once a minute for each route and reason: a faulty service must not flood the log."""
-        key = (invalid.route, invalid.reason)
-        if 0 <= now - self._warned.get(key, -WARN_EVERY) < WARN_EVERY:
-            return False
-        self._warned[key] = now
-        return True
-
-
-def _join_equal(faults: Sequence[Invalid]) -> list[Invalid]:
-    """One for each different fault, with all routes that it stopped: they share schemas."""
-    routes: dict[Invalid, list[str]] = {}
-    for fault in faults:
-        routes.setdefault(structs.replace(fault, route=""), []).append(fault.route)
-    return [structs.replace(fault, route=", ".join(names)) for fault, names in routes.items()]
+            return self._oddities.fail(delivery, error, now)

@@ -37,13 +37,17 @@ class Rules(Struct, frozen=True, kw_only=True):
     exchanges: tuple[str, ...]
     """All exchanges that are read from or published to; each is topic and durable."""
     bindings: tuple[tuple[str, str], ...]
-    """Exchange and AMQP binding key of everything that is read; each pair once."""
+    """Exchange and AMQP binding key of everything that is read from the log; each pair once."""
     retained_bindings: tuple[tuple[str, str], ...]
     """Those of them whose last values are kept."""
+    live_bindings: tuple[tuple[str, str], ...]
+    """The same of what goes round the log."""
     route_index: Mapping[str, KeyIndex[EventRoute]]
-    """By exchange."""
+    """By exchange, those round the log among them."""
     ways: Ways
-    """The same, with what each key leads to."""
+    """What each key leads to, of what the log brings."""
+    live_ways: Ways
+    """The same of what comes round the log."""
     namespace_index: NameIndex[NamespacePattern, NamespaceRules]
     stats: Access | None
     """Who may see `http.stats`; None where there is no such page."""
@@ -72,7 +76,8 @@ def compile_rules(loaded: Loaded, schemas: Schemas) -> Rules:
     _check_fights(root, routes)
     _check_jwt(root.at("auth", "jwt"), loaded.config, loaded.namespaces)
     index = NameIndex(namespaces)
-    route_index = _index_routes(routes)
+    logged = [route for route in routes if not route.live]
+    live = [route for route in routes if route.live]
     stats = _compile_stats(root.at("http", "stats"), loaded.config.http, index)
     if root.faults:
         raise ConfigError(list(dict.fromkeys(root.faults)))
@@ -82,10 +87,12 @@ def compile_rules(loaded: Loaded, schemas: Schemas) -> Rules:
         namespaces=tuple(rules for _, rules in namespaces),
         routes=tuple(routes),
         exchanges=_collect_exchanges(loaded.systems),
-        bindings=_collect_bindings(routes),
-        retained_bindings=_collect_bindings(route for route in routes if route.retain),
-        route_index=route_index,
-        ways=Ways(route_index),
+        bindings=_collect_bindings(logged),
+        retained_bindings=_collect_bindings(route for route in logged if route.retain),
+        live_bindings=_collect_bindings(live),
+        route_index=_index_routes(routes),
+        ways=Ways(_index_routes(logged)),
+        live_ways=Ways(_index_routes(live)),
         namespace_index=index,
         stats=stats,
     )

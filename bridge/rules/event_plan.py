@@ -48,10 +48,18 @@ class _Payload(Struct, frozen=True):
 
 
 def plan_event(rules: Rules, delivery: Delivery, now: float) -> EventPlan:
-    """Route one delivery; `now` is epoch seconds."""
+    """Route one delivery of the log; `now` is epoch seconds."""
     ways = rules.ways.find(delivery.exchange, delivery.routing_key)
-    if not ways:
-        return _UNROUTED
+    return _plan(ways, delivery, now) if ways else _UNROUTED
+
+
+def plan_live(rules: Rules, delivery: Delivery, now: float) -> EventPlan:
+    """Route one delivery that came round the log; `now` is epoch seconds."""
+    ways = rules.live_ways.find(delivery.exchange, delivery.routing_key)
+    return _plan(ways, delivery, now) if ways else _UNROUTED
+
+
+def _plan(ways: Sequence[Way], delivery: Delivery, now: float) -> EventPlan:
     payloads: dict[Schema | None, _Payload | BodyFault] = {}
     emissions: list[Emission] = []
     retained: list[Emission] | None = None

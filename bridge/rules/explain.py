@@ -8,7 +8,7 @@ from msgspec import Struct, structs
 
 from bridge.model import EVERYONE, Argument, Delivery, Emission, Invalid
 from bridge.rules.compile import Rules
-from bridge.rules.event_plan import plan_event
+from bridge.rules.event_plan import plan_event, plan_live
 from bridge.rules.keys import parse_key_pattern, split_key
 from bridge.rules.routes import EventRoute
 from bridge.rules.scope import Scope
@@ -95,9 +95,9 @@ def _explain_delivery(rules: Rules, delivery: Delivery, now: float, *, with_body
     found = index.find(delivery.routing_key) if index is not None else []
     if not with_body:
         return [_explain_key(route, words, delivery, now) for route, words in found]
-    plan = plan_event(rules, delivery, now)
-    emissions = {emission.route: emission for emission in plan.emissions}
-    invalid = {fault.route: fault for fault in plan.invalid}
+    plans = (plan_event(rules, delivery, now), plan_live(rules, delivery, now))
+    emissions = {emission.route: emission for plan in plans for emission in plan.emissions}
+    invalid = {fault.route: fault for plan in plans for fault in plan.invalid}
     return [
         _explain_route(
             _explain_key(route, words, delivery, now), emissions.get(route.name), invalid.get(route.name)

@@ -56,6 +56,8 @@ class EventRoute(Struct, frozen=True, kw_only=True):
     retain: bool
     """Its last value is kept for those who join its rooms later."""
     max_age: float | None
+    live: bool = False
+    """It goes round the log."""
 
     def render_event(self, words: Mapping[str, str]) -> str:
         """The client event's name."""
@@ -88,10 +90,7 @@ def compile_event(around: RoutePlace, key_text: str, event: Event) -> EventRoute
     _check_words(place, key, around.namespace)
     if event.otherwise and event.rooms is None:
         place.at("otherwise").add("has no effect without rooms (leave it out, or name rooms)")
-    if event.retain and event.max_age is not None:
-        place.at("retain").add(
-            "does not go together with max_age, which drops what is old (keep one of them)"
-        )
+    _check_kept(place, event)
     body = None
     if event.schema is not None:
         body = find_schema(place.at("schema"), around.schemas, around.system.routes.schemas, event.schema)
@@ -120,8 +119,20 @@ def compile_event(around: RoutePlace, key_text: str, event: Event) -> EventRoute
         remember=_compile_targets(place.at("remember"), [event.remember] if event.remember else None, known),
         retain=event.retain,
         max_age=None if event.max_age is None else float(event.max_age),
+        live=event.live,
     )
     return route if len(place.faults) == before else None
+
+
+def _check_kept(place: Place, event: Event) -> None:
+    """What is kept of an event must agree with how long it is of use."""
+    if event.retain and event.max_age is not None:
+        place.at("retain").add(
+            "does not go together with max_age, which drops what is old (keep one of them)"
+        )
+    for kept, key in ((event.retain, "retain"), (event.remember, "remember")):
+        if event.live and kept:
+            place.at("live").add(f"does not go together with {key}: nothing is kept of it (keep one of them)")
 
 
 def _check_words(place: Place, key: KeyPattern, namespace: NamespacePattern) -> None:

@@ -35,6 +35,13 @@ def test_it_shows_the_routes_and_the_payload_as_a_browser_gets_it(tmp_path: Path
         assert out.splitlines()[-1] == f"2 routes take {KEY}."
 
 
+def test_it_says_what_goes_round_the_log() -> None:
+    """Such as who is typing."""
+    done = run_bridged("explain", "chat.apollo.typing_start")
+    assert "way        live: round the log, nothing is kept" in done.stdout
+    assert "live:" not in run_bridged("explain", "chat.apollo.message_received").stdout
+
+
 def test_a_body_may_come_from_standard_input() -> None:
     """`-` reads it."""
     done = run_bridged("explain", KEY, "--body", "-", stdin=json.dumps(BODY))

@@ -33,7 +33,13 @@ def test_the_shipped_configuration_compiles() -> None:
     assert len(rules.bindings) == len(set(rules.bindings))
     portal = [key for exchange, key in rules.bindings if exchange == "portal.events"]
     assert "project.*.state_change" in portal
-    assert len(portal) == 19
+    assert len(portal) == 17
+    assert rules.live_bindings == (
+        ("portal.events", "chat.*.typing_start"),
+        ("portal.events", "chat.*.typing_stop"),
+        ("summit.events", "investigation.*.presence.update"),
+        ("summit.events", "investigation.*.graph.awareness"),
+    )
     assert len([route for route in rules.routes if route.system == "portal"]) == 26
     assert [namespace.pattern for namespace in rules.namespaces if namespace.system == "portal"] == [
         "/portal",
@@ -114,6 +120,11 @@ NAMESPACE = "routes/shop.yaml: namespaces./shop"
             with_event("order.{id}.made", "{schema: Order, retain: true, max_age: 9s}"),
             ".made.retain: does not",
         ),
+        (
+            with_event("order.{id}.made", '{schema: Order, live: true, remember: "o:{id}"}'),
+            "made.live: does not go together with remember: nothing is kept of it",
+        ),
+        (with_event("order.{id}.made", "{schema: Order, live: true, retain: true}"), "together with retain"),
         (with_event("order.{id}.made", '{schema: Order, args: ["{body.x}"]}'), ".made.args[0]: unknown"),
         (with_event("order.{id}", "{schema: Order}"), "ends in no fixed word, so the event has no name"),
         (

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.model import EVERYONE, Emission, Invalid, Remember, RoomRef
 from bridge.rules.compile import Rules
-from bridge.rules.event_plan import EventPlan, plan_event
+from bridge.rules.event_plan import EventPlan, plan_event, plan_live
 from tests.support.rules import compile_project, compile_shipped, deliver, to_json
 
 NOW = 1_700_000_000.0
@@ -35,6 +35,8 @@ namespaces:
     events:
       order.{id}.state: {schema: Order}
       order.{id}.made: {schema: Order, as: created, remember: "order:{id}"}
+      order.{id}.typing: {schema: Order, live: true, as: types}
+      order.{id}.cursor: {live: true, except: sender}
 """
 
 
@@ -275,3 +277,21 @@ def test_what_is_retained_is_told_apart_from_what_is_not(rules: Rules) -> None:
     assert plan(rules, "order.7.state", b"no JSON").retained == ()
     assert rules.retained_bindings == (("shop.events", "order.*.state"),)
     assert set(rules.retained_bindings) <= set(rules.bindings)
+
+
+def test_what_the_log_brings_and_what_comes_round_it_have_routes_of_their_own(rules: Rules) -> None:
+    """A key may have both, each in its namespace: nobody gets an event twice."""
+    typing = deliver("order.7.typing", {"id": "7"})
+    assert [one.event for one in plan_event(rules, typing, NOW).emissions] == ["typing"]
+    assert [one.event for one in plan_live(rules, typing, NOW).emissions] == ["types"]
+    cursor = deliver("order.7.cursor", b"\0", headers={"x-sid": "s"})
+    assert not plan_event(rules, cursor, NOW).routed
+    assert only(plan_live(rules, cursor, NOW)).skip_sid == "s"
+    assert not plan_live(rules, deliver("order.7.made", {"id": "7"}), NOW).routed
+
+
+def test_the_log_is_not_bound_to_what_goes_round_it(rules: Rules) -> None:
+    """Unless another route needs the same key there."""
+    assert rules.live_bindings == (("shop.events", "order.*.typing"), ("shop.events", "order.*.cursor"))
+    assert ("shop.events", "order.*.typing") in rules.bindings
+    assert ("shop.events", "order.*.cursor") not in rules.bindings

@@ -11,6 +11,8 @@ from bridge.flow.admission import Admission
 from bridge.flow.control import Control
 from bridge.flow.downlink import Downlink
 from bridge.flow.gateway import BridgeGateway
+from bridge.flow.live import LiveDownlink
+from bridge.flow.oddities import Oddities
 from bridge.flow.own_messages import OwnMessages
 from bridge.flow.pace import Pace
 from bridge.flow.ports import Client, ConnectRefused, ConnectRequest
@@ -75,6 +77,7 @@ ROUTES = """
         events:
           table.{table}.said: {schema: Said, rooms: ["table:{table}"], remember: "table:{table}"}
           table.{table}.any: {schema: Said}
+          table.{table}.hums: {schema: Said, rooms: ["table:{table}"], live: true, except: sender}
         commands:
           sit: &sit
             schema: Table
@@ -134,11 +137,13 @@ class Club:
         self.rooms = Rooms(rules, self.memberships, self.remembered, self.fanout, wall)
         self.uplink = Uplink(self.rooms, self.publisher, self.requester, self.metrics, wall)
         self.log_messages, self.control_messages = OwnMessages(), OwnMessages()
+        oddities = Oddities(self.invalid, self.metrics)
+        self.live = LiveDownlink(rules, self.fanout, oddities, self.metrics, wall, {})
         self.downlink = Downlink(
             rules,
             self.remembered,
             self.fanout,
-            self.invalid,
+            oddities,
             self.metrics,
             wall,
             {LOG_EXCHANGE: self.log_messages.take, CONTROL_EXCHANGE: self.control_messages.take},

@@ -1,0 +1,159 @@
+"""Instances ask one another, outside of the log, and answer: who has this, who knows that."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import count
+from typing import Final, TypeVar
+
+import msgspec
+import structlog
+from msgspec import Raw, Struct
+
+from bridge.flow.instances import Instances
+from bridge.flow.own_messages import OwnMessages, OwnWriter
+from bridge.model import INSTANCES_EXCHANGE, Delivery, Emission, PublishOutcome
+
+Q = TypeVar("Q")
+R = TypeVar("R")
+
+TO_ALL: Final = "all"
+"""Routing key of what every instance is asked."""
+_NOTHING: Final = b"null"
+
+log = structlog.get_logger()
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """One instance asks all others."""
+
+    asker: str
+    """The routing key that reaches it."""
+    number: int
+    kind: str
+    body: Raw
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """What one instance says to a question; null when it has nothing to say."""
+
+    number: int
+    by: str
+    """Its incarnation."""
+    body: Raw
+
+
+class _Asked:
+    """A question of this instance's own that waits for its answers."""
+
+    __slots__ = ("found", "silent")
+
+    def __init__(self, others: set[str]) -> None:
+        self.silent = others
+        """Incarnations that have not answered yet."""
+        self.found: asyncio.Future[Raw | None] = asyncio.get_running_loop().create_future()
+
+    def settle(self, body: Raw | None) -> None:
+        if not self.found.done():
+            self.found.set_result(body)
+
+
+class Peers:
+    """Asks all living instances at once; the first that has something to say wins.
+
+    What comes over `bridge.instances` is handed in by `messages`, whose exchange only instances may
+    publish to. Questions that come too fast are not answered: whoever asked waits for its time limit.
+    """
+
+    def __init__(
+        self, instances: Instances, messages: OwnMessages, writer: OwnWriter, *, most: int = 1000
+    ) -> None:
+        """At most `most` questions of others are answered at a time."""
+        self.address = instances.incarnation.rpartition(":")[2]
+        """The routing key on `bridge.instances` that reaches this instance alone."""
+        self._instances = instances
+        self._writer = writer
+        self._most = most
+        self._numbers = count(1)
+        self._asked: dict[int, _Asked] = {}
+        self._handlers: dict[str, Callable[[Raw], Awaitable[object]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        messages.register(TO_ALL, Question, self._take_question)
+        messages.register(self.address, Answer, self._take_answer)
+
+    @property
+    def keys(self) -> tuple[str, str]:
+        """Binding keys on `bridge.instances` of all that is meant for this instance."""
+        return TO_ALL, self.address
+
+    def answer(self, kind: str, body: type[Q], handler: Callable[[Q], Awaitable[object]]) -> None:
+        """Let `handler` answer the questions of a kind: a value that msgspec encodes, or None."""
+        decoder = msgspec.json.Decoder(body)
+        self._handlers[kind] = lambda raw: handler(decoder.decode(raw))
+
+    async def ask(self, kind: str, body: object, reply: type[R], within: float) -> R | None:
+        """Ask all other instances that live; None when none of them has anything to say, or not in time.
+
+        It takes no longer than until all have said so, and `within` seconds at most.
+        """
+        others = set(self._instances.others)
+        if not others:
+            return None
+        number = next(self._numbers)
+        asked = self._asked[number] = _Asked(others)
+        question = Question(asker=self.address, number=number, kind=kind, body=Raw(msgspec.json.encode(body)))
+        try:
+            async with asyncio.timeout(within):
+                outcome = await self._writer.write(TO_ALL, question, exchange=INSTANCES_EXCHANGE)
+                if outcome is not PublishOutcome.CONFIRMED:
+                    return None
+                found = await asked.found
+            return None if found is None else msgspec.json.decode(found, type=reply)
+        except TimeoutError:
+            log.warning("peers.silent", kind=kind, count=len(asked.silent))
+        except msgspec.DecodeError as error:
+            log.warning("peers.unreadable", kind=kind, reason=str(error))
+        finally:
+            del self._asked[number]
+        return None
+
+    async def stop(self) -> None:
+        """Answer nothing any more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _take_question(self, question: Question, _delivery: Delivery, _now: float) -> tuple[Emission, ...]:
+        if question.asker != self.address and len(self._tasks) < self._most:
+            task = asyncio.get_running_loop().create_task(self._reply(question), name="peers")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return ()
+
+    def _take_answer(self, answer: Answer, _delivery: Delivery, _now: float) -> tuple[Emission, ...]:
+        asked = self._asked.get(answer.number)
+        if asked is None:
+            return ()
+        asked.silent.discard(answer.by)
+        if bytes(answer.body) != _NOTHING:
+            asked.settle(answer.body)
+        elif not asked.silent:
+            asked.settle(None)
+        return ()
+
+    async def _reply(self, question: Question) -> None:
+        handler = self._handlers.get(question.kind)
+        said: object = None
+        try:
+            if handler is not None:
+                said = await handler(question.body)
+        except Exception:
+            # The question's top: whoever asked must not wait for the time limit.
+            log.exception("peers.failed", kind=question.kind)
+        answer = Answer(
+            number=question.number,
+            by=self._instances.incarnation,
+            body=Raw(msgspec.json.encode(said)),
+        )
+        await self._writer.write(question.asker, answer, exchange=INSTANCES_EXCHANGE)
