@@ -16,6 +16,7 @@ from bridge.sockets.connection import FREELY
 from tests.support.echo_gateway import Running, emission, raw, serve
 from tests.support.hostile import open_polling, polling_url
 from tests.support.js_client import JsClient, JsClients
+from tests.support.proxy import Proxy
 
 TRANSPORTS = [["websocket"], ["polling"], ["polling", "websocket"]]
 SESSION = Admitted(pid="secret", extra={"recovered": False, "offset": "0-00000000"})
@@ -58,7 +59,7 @@ async def test_a_session_goes_on(running: Running, js: JsClients, transports: li
     await running.gateway.until(lambda: bool(running.gateway.ended))
     send(running, 6, 7)
     running.gateway.admits["/"] = Admitted(sid=sid, pid="secret", extra={"recovered": True})
-    running.gateway.replays = [missed(6), missed(7)]
+    running.gateway.find_missed = lambda auth: [missed(6), missed(7)]
     await client.wait_connected(times=2)
     send(running, 8)
     await client.wait_for("e", 5)
@@ -88,6 +89,37 @@ async def test_what_waited_for_a_poll_is_not_taken_for_received(running: Running
 async def _poll(http: aiohttp.ClientSession, url: str) -> str:
     async with http.get(url) as answer:
         return await answer.text()
+
+
+@pytest.mark.parametrize("transports", TRANSPORTS[:2], ids="+".join)
+async def test_cut_again_and_again(running: Running, js: JsClients, transports: list[str]) -> None:
+    """Wherever in a frame or body it breaks: behind the client's own cursor nothing is lost or doubled."""
+
+    def find_missed(auth: object) -> list[tuple[Emission, str]]:
+        assert isinstance(auth, dict)
+        seen = int(str(auth.get("offset", "0-")).split("-")[0])
+        return [missed(number, "x" * 50) for number in range(seen + 1, running.head.offset + 1)]
+
+    running.gateway.admits["/"] = SESSION
+    running.gateway.find_missed = find_missed
+    async with Proxy(running.port) as proxy:
+        client = await js.connect(
+            proxy.url(running.url), transports=transports, auth={"recover": True}, reconnectionDelay=1
+        )
+        proxy.trickle(119)
+        for cut in range(1, 9):
+            for _ in range(5):
+                first = running.head.offset + 1
+                running.fanout.send([missed(first + more, "x" * 50)[0] for more in range(8)])
+                running.head = Place(first + 7, first + 7)
+            await client.wait_for("e", 40 * (cut - 1) + cut)
+            if client.transport == "polling":
+                await client.drop()  # between two polls a reset would hit nothing
+            else:
+                proxy.reset()
+            await client.wait_connected(times=cut + 1)
+        got = await client.wait_for("e", 320)
+    assert [args[0] for args in got] == list(range(1, 321))
 
 
 async def test_other_clients_get_the_documented_arguments(running: Running, js: JsClients) -> None:

@@ -39,8 +39,8 @@ class EchoGateway:
         self.changed = asyncio.Event()
         self.admits: dict[str, Admitted] = {}
         """What `connect` answers to whoever is let in, by namespace."""
-        self.replays: list[tuple[Emission, str]] = []
-        """What whoever connects has missed."""
+        self.find_missed: Callable[[object], list[tuple[Emission, str]]] = lambda auth: []
+        """What whoever connects with this `auth` has missed."""
         self.greets = False
         """Emit `auth` with the client's own auth, as the official protocol suite wants it."""
 
@@ -65,7 +65,7 @@ class EchoGateway:
             client.disconnect()
             return
         self.clients[client.sid] = client
-        client.replay(self.replays)
+        client.replay(self.find_missed(self.requests[-1].auth))
         self.memberships.join(client.namespace, EVERYONE, client)
         if self.greets:
             client.emit("auth", [raw(self.requests[-1].auth or {})])
