@@ -25,20 +25,24 @@ from bridge.flow.downlink import Downlink
 from bridge.flow.gateway import BridgeGateway
 from bridge.flow.instances import Instances
 from bridge.flow.live import LiveDownlink
+from bridge.flow.occupancy import Occupancy
 from bridge.flow.oddities import Oddities
 from bridge.flow.own_messages import OwnMessages, OwnWriter
 from bridge.flow.pace import Pace
 from bridge.flow.peers import Peers
 from bridge.flow.ports import Client
+from bridge.flow.presence import Presence
 from bridge.flow.reconnects import Reconnects
 from bridge.flow.rooms import Rooms
 from bridge.flow.session import Sessions
 from bridge.flow.uplink import Uplink
-from bridge.model import CONTROL_EXCHANGE, INSTANCES_EXCHANGE, LOG_EXCHANGE
+from bridge.model import CONTROL_EXCHANGE, INSTANCES_EXCHANGE, LOG_EXCHANGE, PRESENCE_EXCHANGE
 from bridge.rules.compile import Rules
+from bridge.rules.presence_plan import PresencePlans
 from bridge.sockets.fanout import Fanout
 from bridge.sockets.server import SocketServer
 from bridge.state.memberships import Memberships
+from bridge.state.presence import PresenceTable
 from bridge.state.remembered import Remembered
 from bridge.state.verdicts import Exclusions, Revocations
 from bridge.telemetry.metrics import Metrics
@@ -50,6 +54,8 @@ from bridge.web.tls import make_tls_context
 
 INVALID_SECONDS: Final = 5.0
 """How long a drain waits for events that are on their way to bridge.invalid."""
+PRESENCE_SECONDS: Final = 5.0
+"""How long a drain waits until the log knows who came and went before it."""
 
 
 class App:
@@ -74,6 +80,7 @@ class App:
         remembered = Remembered(config.limits.remembered_rooms)
         log_name = _name_log(config)
         log_messages, control_messages = OwnMessages(log_name), OwnMessages(log_name)
+        presence_messages = OwnMessages(log_name)
         self._writer = OwnWriter(self._publisher, log_name, time.time)
         self._instances = Instances(self.instance_id, log_messages, self._writer, config.instances.heartbeat)
         self.metrics.instances.set_function(self._instances.count)
@@ -85,6 +92,11 @@ class App:
         )
         asked = [(INSTANCES_EXCHANGE, key) for key in self._peers.keys]
         self._live_reader = LiveReader(config.amqp, topology, asked, self.instance_id, self.metrics)
+        plans, table = PresencePlans(rules), PresenceTable(self._instances.incarnation)
+        self._occupancy = Occupancy(plans, table, self._instances, self._publisher, log_name, time.time)
+        self._occupancy.register(presence_messages)
+        self._presence = Presence(plans, table, self._instances, self._writer, self._occupancy, time.time)
+        self._presence.register(log_messages)
         self._downlink = Downlink(
             rules,
             remembered,
@@ -92,11 +104,15 @@ class App:
             oddities,
             self.metrics,
             time.time,
-            {LOG_EXCHANGE: log_messages.take, CONTROL_EXCHANGE: control_messages.take},
+            {
+                LOG_EXCHANGE: log_messages.take,
+                CONTROL_EXCHANGE: control_messages.take,
+                PRESENCE_EXCHANGE: presence_messages.take,
+            },
         )
         make_reader = StreamReader if config.amqp.source == "stream" else QueueReader
         self._reader = make_reader(config.amqp, topology, self.instance_id, self.metrics, self._caught_up)
-        self._rooms = Rooms(rules, memberships, remembered, fanout, time.time)
+        self._rooms = Rooms(rules, memberships, remembered, self._presence)
         self._uplink = Uplink(self._rooms, self._publisher, requester, self.metrics, time.time)
         sessions = Sessions()
         pace = Pace(sessions, time.monotonic)
@@ -167,7 +183,7 @@ class App:
         if self._reading is not None:
             self._reading.cancel()
         await self._uplink.drain()
-        await asyncio.gather(self._sockets.drain(), self._drain_invalid())
+        await asyncio.gather(self._sockets.drain(), self._drain_invalid(), self._drain_presence())
         await self._instances.say_stopped()
 
     async def stop(self) -> None:
@@ -181,7 +197,15 @@ class App:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._port is not None:
             await self._port.close()
-        self._rooms.stop()
+        self._presence.stop()
+        self._occupancy.stop()
+
+    async def _drain_presence(self) -> None:
+        """The others wait for the clients that are sent away now, so that nobody leaves meanwhile."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PRESENCE_SECONDS):
+                await self._presence.drain()
+                await self._occupancy.drain()
 
     async def _drain_invalid(self) -> None:
         """Give what waits for bridge.invalid a chance; the broker may be away."""

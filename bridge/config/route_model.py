@@ -108,6 +108,9 @@ class Room(Section, frozen=True, kw_only=True):
     """Who may join."""
     presence: Presence | None = None
     """Tell the others who comes and goes."""
+    occupancy: bool = False
+    """Tell services, on the exchange `bridge.presence`, when the first user comes and when the last one has
+    gone, over all instances and all namespaces of the file: nobody needs events for an empty room."""
 
 
 class OnConnect(Section, frozen=True, kw_only=True):

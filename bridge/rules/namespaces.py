@@ -8,6 +8,7 @@ from msgspec import Struct, structs
 from bridge.config.merge import MergedNamespace
 from bridge.config.route_model import Late, NamespaceAuth, NamespaceLimits, OnConnect, Presence, Room
 from bridge.rules.access import OPEN, Access, compile_allow
+from bridge.rules.claims import find_claims
 from bridge.rules.commands import CommandPlace, CommandRule, compile_command
 from bridge.rules.emits import EmitTemplate, compile_emit
 from bridge.rules.faults import Place
@@ -22,6 +23,9 @@ _CLIENT: Final = frozenset({"user", "sid", "now"})
 
 _REFUSED: Final = frozenset({"sid", "now", "error"})
 """What may be read of a client that is not let in: nobody knows who it is."""
+
+_GRACE: Final = float(Presence().grace)
+"""Of rooms without `presence`."""
 
 
 class AuthRules(Struct, frozen=True, kw_only=True):
@@ -58,6 +62,8 @@ class PresenceRules(Struct, frozen=True, kw_only=True):
     left: EmitTemplate | None
     grace: float
     """Seconds for which a client whose connection broke still counts as there."""
+    claims: frozenset[str]
+    """The claims that the two events read: other instances know no others."""
 
 
 class RoomRule(Struct, frozen=True, kw_only=True):
@@ -66,6 +72,18 @@ class RoomRule(Struct, frozen=True, kw_only=True):
     pattern: str
     allow: Access
     presence: PresenceRules | None
+    occupancy: bool
+    """Services are told when it is occupied and when it is vacated."""
+
+    @property
+    def is_tracked(self) -> bool:
+        """Whether the instances tell one another who is in it."""
+        return self.presence is not None or self.occupancy
+
+    @property
+    def grace(self) -> float:
+        """Seconds for which a client whose connection broke still counts as there."""
+        return _GRACE if self.presence is None else self.presence.grace
 
 
 class NamespaceRules(Struct, frozen=True, kw_only=True):
@@ -233,7 +251,9 @@ def _compile_room(
     known = Known(words=words | frozenset(pattern.words))
     allow = place.at("allow").attempt(compile_allow, room.allow, known)
     presence = None if room.presence is None else _compile_presence(place, room.presence, known)
-    rule = None if allow is None else RoomRule(pattern=text, allow=allow, presence=presence)
+    rule = None
+    if allow is not None:
+        rule = RoomRule(pattern=text, allow=allow, presence=presence, occupancy=room.occupancy)
     rooms.append((pattern, rule))
 
 
@@ -242,4 +262,5 @@ def _compile_presence(place: Place, presence: Presence, known: Known) -> Presenc
     place = place.at("presence")
     joined = None if presence.joined is None else compile_emit(place.at("joined"), presence.joined, known)
     left = None if presence.left is None else compile_emit(place.at("left"), presence.left, known)
-    return PresenceRules(joined=joined, left=left, grace=float(presence.grace))
+    claims = find_claims(presence.joined) | find_claims(presence.left)
+    return PresenceRules(joined=joined, left=left, grace=float(presence.grace), claims=claims)

@@ -20,4 +20,4 @@ async def club(club_rules: Rules) -> AsyncIterator[Club]:
     club = Club(club_rules)
     yield club
     await club.uplink.stop()
-    club.rooms.stop()
+    club.presence.stop()

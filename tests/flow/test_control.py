@@ -226,7 +226,7 @@ async def test_of_what_the_log_holds_from_before_the_start_only_revocations_and_
         assert fresh.memberships.contains("/hall", "user:bob", bob)
     finally:
         await fresh.uplink.stop()
-        fresh.rooms.stop()
+        fresh.presence.stop()
 
 
 @pytest.mark.parametrize(

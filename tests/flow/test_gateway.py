@@ -129,8 +129,9 @@ async def test_a_renewal_keeps_the_session_and_leaves_forbidden_rooms(club: Club
     await settle()
     client.send("authenticate", {"token": club.token("ann", tables=["1"], floor="first")}, ack=1)
     assert club.memberships.rooms_of("/hall", client) == (EVERYONE, "user:ann", "table:1")
-    assert other.received("went") == [{"user": "ann", "table": "2"}]
     assert client.received(1) == [{"status": "ok"}]
+    await settle()
+    assert other.received("went") == [{"user": "ann", "table": "2"}]
 
 
 @pytest.mark.parametrize("change", [{"user": "bob"}, {"tenant": "acme"}, {"tables": ["2"]}, {"lifetime": -1}])

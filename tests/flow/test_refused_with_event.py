@@ -54,7 +54,7 @@ async def door(rules: Rules) -> AsyncIterator[Club]:
     club = Club(rules)
     yield club
     await club.uplink.stop()
-    club.rooms.stop()
+    club.presence.stop()
 
 
 async def refused(club: Club, auth: object, query: Mapping[str, str] | None = None) -> object:

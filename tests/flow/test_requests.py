@@ -48,7 +48,7 @@ async def hall(rules: Rules) -> AsyncIterator[Club]:
     club = Club(rules)
     yield club
     await club.uplink.stop()
-    club.rooms.stop()
+    club.presence.stop()
 
 
 async def ask(club: Club, client: RecordingClient, event: str = "ask", **fields: str) -> object:

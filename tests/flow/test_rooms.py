@@ -20,6 +20,7 @@ async def test_the_others_learn_of_a_users_first_client_and_last_one(club: Club)
     await settle()
     assert bob.names == ["came"]
     second.leave()
+    await settle()
     assert bob.log[1:] == [("went", [{"user": "ann", "table": "1"}])]
     assert ann.names == ["seated", "seated"]
 
@@ -71,6 +72,7 @@ async def test_a_user_who_drops_and_stays_away_is_gone_after_the_grace(club: Clu
     bob.log.clear()
     ann.drop()
     eve.leave()
+    await settle()
     assert bob.log == [("went", [{"user": "eve", "table": "1"}])]
     await club.connect("ann")
     await club.clock.advance(5)
@@ -109,6 +111,6 @@ async def test_stopping_forgets_the_times_of_grace(club: Club) -> None:
     bob, ann = await club.seat("bob"), await club.seat("ann")
     bob.log.clear()
     ann.drop()
-    club.rooms.stop()
+    club.presence.stop()
     await club.clock.advance(60)
     assert bob.log == []

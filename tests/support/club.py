@@ -11,18 +11,23 @@ from bridge.flow.admission import Admission
 from bridge.flow.control import Control
 from bridge.flow.downlink import Downlink
 from bridge.flow.gateway import BridgeGateway
+from bridge.flow.instances import Instances
 from bridge.flow.live import LiveDownlink
+from bridge.flow.occupancy import Occupancy
 from bridge.flow.oddities import Oddities
-from bridge.flow.own_messages import OwnMessages
+from bridge.flow.own_messages import OwnMessages, OwnWriter
 from bridge.flow.pace import Pace
 from bridge.flow.ports import Client, ConnectRefused, ConnectRequest
+from bridge.flow.presence import Presence
 from bridge.flow.reconnects import Reconnects
 from bridge.flow.rooms import Rooms
 from bridge.flow.session import Sessions
 from bridge.flow.uplink import Uplink
-from bridge.model import CONTROL_EXCHANGE, LOG_EXCHANGE
+from bridge.model import CONTROL_EXCHANGE, LOG_EXCHANGE, Delivery
 from bridge.rules.compile import Rules
+from bridge.rules.presence_plan import PresencePlans
 from bridge.state.memberships import Memberships
+from bridge.state.presence import PresenceTable
 from bridge.state.remembered import Remembered
 from bridge.state.verdicts import Exclusions, Revocations
 from bridge.telemetry.metrics import Metrics
@@ -35,6 +40,7 @@ from tests.support.fakes import (
     ScriptedRequester,
     settle,
 )
+from tests.support.house import HEARTBEAT, MemoryLog
 from tests.support.rules import compile_project
 
 CONFIG = """
@@ -134,9 +140,17 @@ class Club:
         self.revocations, self.exclusions = Revocations(), Exclusions()
         verifier = TokenVerifier(rules.config.auth.jwt, self.revocations.covers)
         self.admission = Admission(self.sessions, verifier, self.pace, self.exclusions, wall)
-        self.rooms = Rooms(rules, self.memberships, self.remembered, self.fanout, wall)
+        self.log = MemoryLog()
+        self.log.attach(self._read)
+        self.log_messages, self.control_messages = OwnMessages("log"), OwnMessages("log")
+        self.writer = OwnWriter(self.log, "log", wall)
+        self.instances = Instances("club", self.log_messages, self.writer, HEARTBEAT)
+        self.plans, self.table = PresencePlans(rules), PresenceTable(self.instances.incarnation)
+        self.occupancy = Occupancy(self.plans, self.table, self.instances, self.log, "log", wall)
+        self.presence = Presence(self.plans, self.table, self.instances, self.writer, self.occupancy, wall)
+        self.presence.register(self.log_messages)
+        self.rooms = Rooms(rules, self.memberships, self.remembered, self.presence)
         self.uplink = Uplink(self.rooms, self.publisher, self.requester, self.metrics, wall)
-        self.log_messages, self.control_messages = OwnMessages(), OwnMessages()
         oddities = Oddities(self.invalid, self.metrics)
         self.live = LiveDownlink(rules, self.fanout, oddities, self.metrics, wall, {})
         self.downlink = Downlink(
@@ -164,6 +178,10 @@ class Club:
         )
         self.control.register(self.control_messages)
         self._numbers = count(1)
+
+    def _read(self, delivery: Delivery) -> None:
+        """Take a message that this instance, or another, has put into the log."""
+        self.fanout.send(self.log_messages.take(delivery, self.clock.wall))
 
     def _wall(self) -> float:
         return self.clock.wall
@@ -240,9 +258,9 @@ class Club:
             "connections": len(self.sessions._connections),
             "members": self.memberships.member_count,
             "rooms": self.memberships.room_count,
-            "places": len(self.rooms._places),
-            "present": self.rooms._presence.room_count,
-            "grace": len(self.rooms._grace),
+            "present": self.table.room_count,
+            "announced": len(self.presence._changes.announced),
+            "grace": len(self.presence._graces),
             "workers": len(self.uplink._workers),
             "farewells": len(self.gateway._farewells),
         }
