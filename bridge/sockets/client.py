@@ -83,6 +83,7 @@ class SocketClient:
         """The namespace is over: nothing more is sent."""
         self.is_open, self.is_gone = False, True
         self._tune()
+        self.connection.drain()
 
     def emit(self, event: str, args: Sequence[Argument]) -> None:
         """Send an event to this client alone."""
@@ -114,7 +115,7 @@ class SocketClient:
 
     async def drained(self) -> None:
         """Return when nearly all that it was given has left the process, or when it is gone."""
-        if not self.is_gone:
+        while not self.is_gone and self.connection.is_behind:
             await self.connection.drained()
 
     def ack(self, ack_id: int, args: Sequence[Argument]) -> None:

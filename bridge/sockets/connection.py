@@ -142,15 +142,19 @@ class Connection:
             self.direct = self._transport
         self.drain()
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether its client has much to take."""
+        return not self.closed and self.waiting > FREELY
+
     async def drained(self) -> None:
-        """Return when at most `FREELY` bytes wait, or when it is over."""
-        while not self.closed and self.waiting > FREELY:
-            if self._drained is None:
-                self._drained = asyncio.get_running_loop().create_future()
-            await asyncio.shield(self._drained)  # several may wait for it
+        """Return when it may no longer be behind, or a client of it has gone: look again."""
+        if self._drained is None:
+            self._drained = asyncio.get_running_loop().create_future()
+        await asyncio.shield(self._drained)  # several may wait for it
 
     def drain(self) -> None:
-        """Little waits any more: let those go on who wait for that."""
+        """Let those look again who wait for it to drain."""
         if self._drained is not None:
             self._drained.set_result(None)
             self._drained = None

@@ -290,6 +290,7 @@ def test_a_client_that_reads_again_is_drained(make_loop: Callable[[], asyncio.Ab
         async with serve(limits=limits) as running, JsClients() as js:
             client = await js.connect(running.url, transports=["websocket"], reconnection=False)
             behind = client_of(running, client)
+            other = client_of(running, await js.connect(f"{running.url}/custom", shares=client))
             await client.freeze()
             behind.replay([missed(number, "x" * 100_000) for number in range(100)])
             waiting = [asyncio.create_task(behind.drained()) for _ in range(2)]
@@ -301,11 +302,14 @@ def test_a_client_that_reads_again_is_drained(make_loop: Callable[[], asyncio.Ab
             await client.wait_for("e", 100)
             await client.freeze()
             behind.replay([missed(number, "x" * 100_000) for number in range(100)])
-            gone = asyncio.create_task(behind.drained())
+            gone, evicted = (asyncio.create_task(each.drained()) for each in (behind, other))
             await client.session()
             assert not gone.done()
-            behind.evict()
+            behind.disconnect()
             await asyncio.wait_for(gone, 5)
+            assert not evicted.done()
+            other.evict()
+            await asyncio.wait_for(evicted, 5)
 
     with asyncio.Runner(loop_factory=make_loop) as runner:
         runner.run(go())
