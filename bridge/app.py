@@ -22,6 +22,7 @@ from bridge.config.model import Config
 from bridge.flow.admission import Admission
 from bridge.flow.control import Control
 from bridge.flow.downlink import Downlink
+from bridge.flow.eldest import EldestsInvalid
 from bridge.flow.gateway import BridgeGateway
 from bridge.flow.instances import Instances
 from bridge.flow.live import LiveDownlink
@@ -86,7 +87,9 @@ class App:
         self.metrics.instances.set_function(self._instances.count)
         peer_messages = OwnMessages(log_name)
         self._peers = Peers(self._instances, peer_messages, self._writer)
-        oddities = Oddities(self._invalid, self.metrics)
+        shared = config.amqp.source == "stream"
+        invalid = EldestsInvalid(self._invalid, self._instances, self._invalid.find_oldest, shared=shared)
+        oddities = Oddities(invalid, self.metrics)
         self._live_downlink = LiveDownlink(
             rules, fanout, oddities, self.metrics, time.time, {INSTANCES_EXCHANGE: peer_messages.take}
         )

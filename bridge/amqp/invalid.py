@@ -43,7 +43,7 @@ class InvalidSink:
         self._dropped = metrics.invalid_dropped
         self._capacity = capacity
         self._capacity_bytes = capacity_bytes
-        self._waiting: deque[PublishMessage] = deque()
+        self._waiting: deque[tuple[int | None, PublishMessage]] = deque()
         self._bytes = 0
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
@@ -55,10 +55,14 @@ class InvalidSink:
         if len(self._waiting) >= self._capacity or self._bytes + len(delivery.body) > self._capacity_bytes:
             self._dropped.inc()
             return
-        self._waiting.append(self._to_message(delivery, invalid, now))
+        self._waiting.append((delivery.offset, self._to_message(delivery, invalid, now)))
         self._bytes += len(delivery.body)
         self._wake.set()
         self._empty.clear()
+
+    def find_oldest(self) -> int | None:
+        """The offset of the first event that waits; None when none does, or none of the log."""
+        return next((offset for offset, _ in self._waiting if offset is not None), None)
 
     async def drain(self) -> None:
         """Wait until `run` has published all that is queued; the caller bounds the time."""
@@ -70,7 +74,7 @@ class InvalidSink:
             while not self._waiting:
                 self._wake.clear()
                 await self._wake.wait()
-            message = self._waiting[0]
+            _, message = self._waiting[0]
             try:
                 outcome = await self._publisher.publish(message)
             except Exception as error:

@@ -69,6 +69,8 @@ class Instances:
         """Whether this instance is the one that does what only one may do; up to date in the hooks."""
         self.find_kept: Callable[[], int | None] = lambda: None
         """Asked for the offset up to which this instance has published all that the eldest must publish."""
+        self.read = -1
+        """The offset of the last message of an instance: all before it has been handled here."""
         self.kept: int | None = None
         """The offset up to which those who were the eldest have published all of it."""
         self._name = name
@@ -166,7 +168,8 @@ class Instances:
             kept=self.find_kept(),
         )
 
-    def _take_started(self, sign: Sign, _delivery: Delivery, now: float) -> Sequence[Emission]:
+    def _take_started(self, sign: Sign, delivery: Delivery, now: float) -> Sequence[Emission]:
+        self._note_read(delivery)
         emissions = self._end(self._table.started(sign), self.on_dead, now)
         if sign.incarnation != self.incarnation:
             if self._started.is_set():
@@ -178,12 +181,14 @@ class Instances:
             self._settle()
         return emissions
 
-    def _take_heartbeat(self, sign: Sign, _delivery: Delivery, now: float) -> Sequence[Emission]:
+    def _take_heartbeat(self, sign: Sign, delivery: Delivery, now: float) -> Sequence[Emission]:
+        self._note_read(delivery)
         if sign.incarnation == self._table.eldest:
             self._note_kept(sign.kept)
         return self._end(self._table.beat(sign), self.on_dead, now)
 
-    def _take_stopped(self, stopped: Stopped, _delivery: Delivery, now: float) -> Sequence[Emission]:
+    def _take_stopped(self, stopped: Stopped, delivery: Delivery, now: float) -> Sequence[Emission]:
+        self._note_read(delivery)
         if stopped.incarnation == self._table.eldest:
             self._note_kept(stopped.kept)
         return self._end(self._table.stopped(stopped.incarnation), self.on_stopped, now)
@@ -211,6 +216,10 @@ class Instances:
             for become_eldest in self.on_eldest:
                 become_eldest()
         return emissions
+
+    def _note_read(self, delivery: Delivery) -> None:
+        if delivery.offset is not None:
+            self.read = delivery.offset
 
     def _note_kept(self, kept: int | None) -> None:
         if kept is not None:
