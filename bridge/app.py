@@ -11,10 +11,11 @@ from typing import Final
 
 from aiohttp import web
 
-from bridge.amqp.event_reader import QueueReader, StreamReader
+from bridge.amqp.event_reader import StreamReader
 from bridge.amqp.invalid import InvalidSink
 from bridge.amqp.live_reader import LiveReader
 from bridge.amqp.publisher import ConfirmingPublisher
+from bridge.amqp.queue_reader import QueueReader
 from bridge.amqp.requests import DirectRequester
 from bridge.amqp.topology import Topology
 from bridge.auth.tokens import TokenVerifier
@@ -26,6 +27,7 @@ from bridge.flow.eldest import EldestsInvalid
 from bridge.flow.gateway import BridgeGateway
 from bridge.flow.instances import Instances
 from bridge.flow.live import LiveDownlink
+from bridge.flow.log_window import LogWindow
 from bridge.flow.occupancy import Occupancy
 from bridge.flow.oddities import Oddities
 from bridge.flow.own_messages import OwnMessages, OwnWriter
@@ -42,6 +44,7 @@ from bridge.rules.compile import Rules
 from bridge.rules.presence_plan import PresencePlans
 from bridge.sockets.fanout import Fanout
 from bridge.sockets.server import SocketServer
+from bridge.state.history import History
 from bridge.state.memberships import Memberships
 from bridge.state.presence import PresenceTable
 from bridge.state.remembered import Remembered
@@ -77,7 +80,8 @@ class App:
         source = config.amqp.stream.name if config.amqp.source == "stream" else self._queue_name()
         self._invalid = InvalidSink(self._publisher, config.amqp.invalid.name, source, self.metrics)
         memberships: Memberships[Client] = Memberships()
-        fanout = Fanout(memberships, self.metrics, self._head)
+        self._window = _make_window(config, self.metrics)
+        fanout = Fanout(memberships, self.metrics, self._window.head)
         remembered = Remembered(config.limits.remembered_rooms)
         log_name = _name_log(config)
         log_messages, control_messages = OwnMessages(log_name), OwnMessages(log_name)
@@ -112,9 +116,17 @@ class App:
                 CONTROL_EXCHANGE: control_messages.take,
                 PRESENCE_EXCHANGE: presence_messages.take,
             },
+            self._window,
         )
         make_reader = StreamReader if config.amqp.source == "stream" else QueueReader
-        self._reader = make_reader(config.amqp, topology, self.instance_id, self.metrics, self._caught_up)
+        self._reader = make_reader(
+            config.amqp,
+            topology,
+            self.instance_id,
+            self.metrics,
+            self._caught_up,
+            on_new_epoch=self._window.begin_epoch,
+        )
         self._rooms = Rooms(rules, memberships, remembered, self._presence)
         self._uplink = Uplink(self._rooms, self._publisher, requester, self.metrics, time.time)
         sessions = Sessions()
@@ -136,7 +148,7 @@ class App:
         self._control = Control(rules, sessions, self._rooms, self._gateway.end, revocations, exclusions)
         self._control.register(control_messages)
         self._sockets = SocketServer(
-            self._gateway, memberships, config.http, config.limits, self.metrics, self._head
+            self._gateway, memberships, config.http, config.limits, self.metrics, self._window.head
         )
         self.metrics.queue_length.labels("inbox").set_function(sessions.waiting_commands)
         self._stats: StatsPage | None = None
@@ -234,9 +246,6 @@ class App:
             broker_away=max(down) if down else None,
         )
 
-    def _head(self) -> str:
-        return self._downlink.head()  # the fan-out is made before the downlink
-
     def _caught_up(self) -> None:
         self._downlink.caught_up()
         self._control.caught_up()
@@ -268,3 +277,14 @@ def _name_log(config: Config) -> str:
     """What tells the instances that share a log from others on the same broker."""
     amqp = config.amqp
     return amqp.stream.name if amqp.source == "stream" else amqp.queue.prefix
+
+
+def _make_window(config: Config, metrics: Metrics) -> LogWindow:
+    """The history; its time goes on evenly, whatever becomes of the wall clock."""
+    history = History(config.history.max_bytes, config.history.max_age)
+    epoch = time.time() - time.monotonic()
+    window = LogWindow(history, lambda: epoch + time.monotonic())
+    metrics.history_bytes.set_function(lambda: history.bytes)
+    metrics.history_events.set_function(lambda: len(history))
+    metrics.history_age.set_function(window.age)
+    return window

@@ -1,10 +1,10 @@
 """Turns what the broker delivers into the bridge's own `Delivery`."""
 
-import zlib
 from typing import Final
+from zlib import crc32
 
 from bridge.amqp.events import Content
-from bridge.amqp.properties import decode_properties
+from bridge.amqp.properties import Properties, decode_properties
 from bridge.model import Delivery
 
 _OFFSET_HEADER = "x-stream-offset"
@@ -12,20 +12,33 @@ _TIME_HEADER = "timestamp_in_ms"  # of RabbitMQ's own interceptor
 _LATEST_MS: Final = 253_402_300_799_000  # the end of the year 9999: no date is later
 
 
-def to_delivery(content: Content) -> Delivery:
-    """The delivery with its offset and time; RabbitMQ 3.10 sends `x-stream-offset` as a signed 64-bit int.
+def to_delivery(content: Content, number: int | None = None, salt: int = 0) -> Delivery:
+    """A delivery of a queue, with its time. A queue has no places: a reader that counts gives the `number`.
 
-    WireError when the properties are none.
+    Equal deliveries have unlike checksums under another `salt`. WireError when the properties are none.
+    """
+    return _convert(content, decode_properties(content.properties), number, salt)
+
+
+def to_stream_delivery(content: Content) -> Delivery:
+    """A delivery of a stream, with its time and the offset that RabbitMQ adds to its headers.
+
+    A service may have put such a header into a message, too: on a stream the broker's own replaces it.
     """
     properties = decode_properties(content.properties)
+    offset = properties.headers.get(_OFFSET_HEADER)
+    return _convert(content, properties, offset if type(offset) is int else None, 0)
+
+
+def _convert(content: Content, properties: Properties, offset: int | None, salt: int) -> Delivery:
     headers = properties.headers
-    offset = headers.get(_OFFSET_HEADER)
     time = properties.timestamp
     if _TIME_HEADER in headers:
         # Any service may send this header, with anything in it.
         milliseconds = headers[_TIME_HEADER]
         if type(milliseconds) is int and 0 < milliseconds <= _LATEST_MS:
             time = milliseconds / 1000
+    told = f"{content.exchange}\0{content.routing_key}\0{properties.message_id}\0{time}"
     return Delivery(
         exchange=content.exchange,
         routing_key=content.routing_key,
@@ -34,13 +47,6 @@ def to_delivery(content: Content) -> Delivery:
         headers=headers,
         message_id=properties.message_id,
         timestamp=time,
-        offset=offset if type(offset) is int else None,
+        offset=offset,
+        checksum=crc32(told.encode(), crc32(content.body, salt)),
     )
-
-
-def checksum_of(delivery: Delivery) -> int:
-    """CRC-32 of all that tells one event from another, to know again the event at an offset."""
-    checksum = zlib.crc32(delivery.body)
-    for part in (delivery.exchange, delivery.routing_key, delivery.message_id, delivery.timestamp):
-        checksum = zlib.crc32(f"\0{part}".encode(), checksum)
-    return checksum

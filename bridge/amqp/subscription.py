@@ -37,13 +37,19 @@ class Subscription:
 
     @classmethod
     async def open(
-        cls, link: Link, queue: str, *, prefetch: int, arguments: Mapping[str, str | int] | None = None
+        cls,
+        link: Link,
+        queue: str,
+        *,
+        prefetch: int,
+        arguments: Mapping[str, str | int] | None = None,
+        exclusive: bool = False,
     ) -> Self:
-        """Start to consume a queue or stream."""
+        """Start to consume a queue or stream; `exclusive` fails while anybody else does."""
         channel = await link.channel()
         subscription = cls(channel, prefetch)
         await channel.call(Basic.Qos(prefetch_count=prefetch))
-        await channel.call(Basic.Consume(queue=queue, arguments=dict(arguments or {})))
+        await channel.call(Basic.Consume(queue=queue, exclusive=exclusive, arguments=dict(arguments or {})))
         return subscription
 
     async def take(self, limit: int) -> list[Content]:

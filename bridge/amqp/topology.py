@@ -29,6 +29,7 @@ LIVE_ARGUMENTS: Final[Mapping[str, str | int]] = {
     "x-overflow": "drop-head",
 }
 """Of the queue of what goes round the log: an instance that is behind misses the oldest."""
+NOT_FOUND: Final = 404
 PRECONDITION_FAILED: Final = 406
 _LARGEST_SEGMENT: Final = 3_000_000_000  # RabbitMQ refuses more
 
@@ -62,9 +63,19 @@ def stream_arguments(stream: Stream) -> Arguments:
     }
 
 
-def queue_arguments(queue: Queue) -> Arguments:
-    """Arguments of an instance's queue: it disappears with its instance, and drops its oldest messages."""
+def to_dropped_key(instance_id: str) -> str:
+    """Routing key of what the queue of an instance has dropped."""
+    return f"dropped.{instance_id}"
+
+
+def queue_arguments(queue: Queue, instance_id: str) -> Arguments:
+    """Arguments of an instance's queue: it disappears with its instance, and drops its oldest messages.
+
+    What it drops goes to whoever wants to know of it.
+    """
     return {
+        "x-dead-letter-exchange": INSTANCES_EXCHANGE,
+        "x-dead-letter-routing-key": to_dropped_key(instance_id),
         "x-expires": max(1, round(queue.expires * 1000)),
         "x-max-length": queue.max_length,
         "x-overflow": "drop-head",
@@ -89,12 +100,19 @@ async def declare_log(link: Link, config: Amqp, topology: Topology) -> None:
         await declarer.bindings(name, (*topology.bindings, *OWN_BINDINGS))
 
 
-async def declare_queue(link: Link, config: Amqp, topology: Topology, name: str) -> None:
-    """Declare the queue of one instance, the exchanges and the bindings between them."""
+async def declare_queue(
+    link: Link, config: Amqp, topology: Topology, name: str, instance_id: str
+) -> int | None:
+    """Declare the queue of one instance, the exchanges and the bindings between them.
+
+    Returns how many messages waited in it; None when it was not there yet, or has other arguments.
+    """
     async with _Declarer(link) as declarer:
         await declarer.exchanges((*topology.exchanges, *OWN_EXCHANGES))
-        await declarer.queue(name, queue_arguments(config.queue), "amqp.queue")
+        waiting = await declarer.count_messages(name)
+        is_ours = await declarer.queue(name, queue_arguments(config.queue, instance_id), "amqp.queue")
         await declarer.bindings(name, (*topology.bindings, *OWN_BINDINGS))
+    return waiting if is_ours else None
 
 
 async def declare_live(
@@ -143,18 +161,33 @@ class _Declarer:
                     remedy="it is used as it is; delete it, and the bridge declares a durable topic exchange",
                 )
 
-    async def queue(self, name: str, arguments: Arguments, section: str) -> None:
+    async def count_messages(self, queue: str) -> int | None:
+        """How many messages wait in a queue; None when there is none of that name."""
+        channel = await self._open()
+        try:
+            answer = await channel.call(commands.Queue.Declare(queue=queue, passive=True))
+        except ChannelClosedError as error:
+            self._channel = None
+            if error.code != NOT_FOUND:
+                raise
+            return None
+        assert isinstance(answer, commands.Queue.DeclareOk)  # noqa: S101  the only answer to it
+        return answer.message_count or 0
+
+    async def queue(self, name: str, arguments: Arguments, section: str) -> bool:
+        """Whether it is as wished for."""
         difference = await self._declare(
             commands.Queue.Declare(queue=name, durable=True, arguments=dict(arguments))
         )
         if difference is None:
-            return
+            return True
         log.warning(
             "queue.differs",
             queue=name,
             broker_says=difference,
             remedy=f"it is used as it is; set {section} to what it has, or delete it with all that is in it",
         )
+        return False
 
     async def exclusive_queue(self, name: str, arguments: Arguments) -> None:
         await self._declare(
@@ -167,13 +200,17 @@ class _Declarer:
 
     async def _declare(self, request: Frame) -> str | None:
         """None, or in the broker's words how what exists differs."""
-        if self._channel is None:
-            self._channel = await self._link.channel()
+        channel = await self._open()
         try:
-            await self._channel.call(request)
+            await channel.call(request)
         except ChannelClosedError as error:
             self._channel = None
             if error.code != PRECONDITION_FAILED:
                 raise
             return str(error)
         return None
+
+    async def _open(self) -> Channel:
+        if self._channel is None:
+            self._channel = await self._link.channel()
+        return self._channel

@@ -57,6 +57,9 @@ auth:
     "Limits": """\
 limits: {connections: 20000, payload: 256kB, outbox_age: 5s}
 """,
+    "History": """\
+history: {max_bytes: 200MB, max_age: 30m}      # with amqp: {stream: {max_age: 30m}}
+""",
     "Instances": """\
 instances: {heartbeat: 5s}
 """,

@@ -194,6 +194,15 @@ class Limits(Section, frozen=True, kw_only=True):
     """Rooms whose last events are remembered; the longest untouched is forgotten first."""
 
 
+class History(Section, frozen=True, kw_only=True):
+    """What an instance keeps of the log in memory, so that clients may have what they missed."""
+
+    max_bytes: Size = Size("64MB")
+    """Memory that it takes, about; the oldest events go first."""
+    max_age: Duration = Duration("10m")
+    """How long events are kept; longer than `amqp.stream.max_age` is of no use after a start."""
+
+
 class Instances(Section, frozen=True, kw_only=True):
     """How the instances that share a log know of one another; the same in the configuration of each."""
 
@@ -224,6 +233,8 @@ class Config(Section, frozen=True, kw_only=True):
     """Who clients are."""
     limits: Limits = Limits()
     """Bounds for the whole instance."""
+    history: History = History()
+    """What an instance keeps of the log in memory, so that clients may have what they missed."""
     instances: Instances = Instances()
     """How the instances that share a log know of one another."""
     log: Log = Log()

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
+from msgspec import structs
+
+from bridge.flow.log_window import LogWindow
 from bridge.flow.oddities import DUPLICATE, Oddities
 from bridge.flow.ports import Fanout, TakeOwn
 from bridge.model import Delivery, Emission, Place
@@ -27,6 +30,7 @@ class Downlink:
         metrics: Metrics,
         clock: Callable[[], float],
         own: Mapping[str, TakeOwn],
+        window: LogWindow,
     ) -> None:
         """`clock` gives epoch seconds; `own` takes what the bridge's own exchanges bring, by exchange."""
         self._rules = rules
@@ -37,49 +41,47 @@ class Downlink:
         self._metrics = metrics
         self._clock = clock
         self._duplicates = Duplicates(rules.config.limits.duplicates)
+        self._window = window
         self._warming_up = True
-        self._head = Place(0, 0)
-
-    def head(self) -> str:
-        """The cursor of a client that has been given all that was sent (`flow.ports.Head`)."""
-        return self._head.cursor
 
     def caught_up(self) -> None:
         """The log was read up to the moment of the start: from here on events are news."""
         self._warming_up = False
+        self._window.caught_up()
 
     async def handle(self, batch: Sequence[Delivery]) -> None:
         """Carry one batch to the clients, in the same turn of the loop in which it came."""
         now = self._clock()
-        emissions: list[Emission] = []
-        for delivery in batch:
-            take = self._own.get(delivery.exchange)
-            if take is not None:
-                emissions += take(delivery, now)
-                continue
-            plan = self._plan(delivery, now)
-            for last in plan.remembers:
-                self._remembered.put(last)
-            if self._warming_up:
-                continue
-            if plan.emissions:
-                emissions += plan.emissions
-                if delivery.timestamp is not None:
-                    self._metrics.event_age.observe(max(0.0, now - delivery.timestamp))
+        handled = [(delivery, self._take(delivery, now)) for delivery in batch]
+        if not self._warming_up:
+            self._send([emission for _, emissions in handled for emission in emissions])
+        self._window.record(handled)
+
+    def _take(self, delivery: Delivery, now: float) -> Sequence[Emission]:
+        """What one delivery leads to, with its place in the log."""
+        take = self._own.get(delivery.exchange)
+        emissions = self._plan_and_note(delivery, now) if take is None else take(delivery, now)
+        if not emissions or delivery.offset is None:
+            return emissions
+        place = Place(delivery.offset, delivery.checksum)
+        return [structs.replace(emission, place=place) for emission in emissions]
+
+    def _plan_and_note(self, delivery: Delivery, now: float) -> Sequence[Emission]:
+        plan = self._plan(delivery, now)
+        for last in plan.remembers:
+            self._remembered.put(last)
+        if not self._warming_up:
+            if plan.emissions and delivery.timestamp is not None:
+                self._metrics.event_age.observe(max(0.0, now - delivery.timestamp))
             if plan.invalid or plan.stale or not plan.emissions:
                 self._oddities.note(delivery, plan, now)
-        if emissions and not self._warming_up:
+        return plan.emissions
+
+    def _send(self, emissions: Sequence[Emission]) -> None:
+        if emissions:
             self._fanout.send(emissions)
             for route, count in Counter([emission.route for emission in emissions]).items():
                 self._metrics.events.labels(route, "sent").inc(count)
-        self._advance(batch)
-
-    def _advance(self, batch: Sequence[Delivery]) -> None:
-        """All of the batch was sent. Not earlier: a client that is told of it must not miss the rest."""
-        for delivery in reversed(batch):
-            if delivery.offset is not None:
-                self._head = Place(delivery.offset, delivery.checksum)
-                return
 
     def _plan(self, delivery: Delivery, now: float) -> EventPlan:
         if delivery.message_id is not None and self._duplicates.seen(delivery.exchange, delivery.message_id):

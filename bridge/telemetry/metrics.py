@@ -116,6 +116,21 @@ class Metrics:
         self.instances = Gauge(
             "bridged_instances", "Instances that live, by what the log says.", registry=self.registry
         )
+        self.history_bytes = Gauge(
+            "bridged_history_bytes",
+            "Memory that the history takes, as estimated; `history.max_bytes` bounds it.",
+            registry=self.registry,
+        )
+        self.history_events = Gauge(
+            "bridged_history_events",
+            "Events of the log that the history holds, whatever became of them.",
+            registry=self.registry,
+        )
+        self.history_age = Gauge(
+            "bridged_history_age_seconds",
+            "How far back the history reaches: clients that were away for longer must load anew.",
+            registry=self.registry,
+        )
         self.reader_restarts = Counter(
             "bridged_reader_restarts_total",
             "Times that reading began anew, by how: resumed, new_epoch.",

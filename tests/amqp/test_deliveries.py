@@ -5,7 +5,7 @@ import struct
 import pytest
 from pamqp import commands
 
-from bridge.amqp.deliveries import checksum_of, to_delivery
+from bridge.amqp.deliveries import to_delivery, to_stream_delivery
 from bridge.amqp.events import Content
 
 
@@ -14,19 +14,39 @@ def make_content(properties: bytes = b"\0\0", body: bytes = b"{}") -> Content:
 
 
 def test_place_in_the_stream() -> None:
-    """The header that the broker adds; from a queue there is none."""
-    raw = commands.Basic.Properties(headers={"x-stream-offset": 7, "x-sid": "s"}).marshal()
-    delivery = to_delivery(make_content(raw))
+    """The header that the broker adds; on a queue it is a service's, and means nothing."""
+    content = make_content(commands.Basic.Properties(headers={"x-stream-offset": 7, "x-sid": "s"}).marshal())
+    delivery = to_stream_delivery(content)
     assert (delivery.offset, delivery.headers["x-sid"]) == (7, "s")
-    assert to_delivery(make_content()).offset is None
+    assert to_delivery(content).offset is None
+    assert to_delivery(content, 9).offset == 9
+    for odd in ("7", True, 7.0):
+        raw = commands.Basic.Properties(headers={"x-stream-offset": odd}).marshal()
+        assert to_stream_delivery(make_content(raw)).offset is None
 
 
 def test_checksum_tells_events_apart() -> None:
     """Everything counts that a service can choose, and nothing that the broker adds."""
-    one = to_delivery(make_content(commands.Basic.Properties(headers={"x-stream-offset": 7}).marshal()))
-    same = to_delivery(make_content(commands.Basic.Properties(headers={"x-stream-offset": 8}).marshal()))
-    other = to_delivery(make_content(commands.Basic.Properties(message_id="m").marshal()))
-    assert checksum_of(one) == checksum_of(same) != checksum_of(other)
+    plain = make_content(commands.Basic.Properties(headers={"x-stream-offset": 7}).marshal())
+    same = make_content(commands.Basic.Properties(headers={"x-stream-offset": 8}).marshal())
+    others = [
+        make_content(commands.Basic.Properties(message_id="m").marshal()),
+        make_content(commands.Basic.Properties(headers={"timestamp_in_ms": 5}).marshal()),
+        make_content(body=b"[]"),
+        Content(1, "portal.events", "a.c", b"\0\0", b"{}"),
+        Content(1, "portal.other", "a.b", b"\0\0", b"{}"),
+    ]
+    assert to_stream_delivery(plain).checksum == to_stream_delivery(same).checksum
+    sums = {to_stream_delivery(content).checksum for content in (plain, *others)}
+    assert len(sums) == 1 + len(others)
+    assert to_delivery(plain, 7).checksum == to_stream_delivery(plain).checksum
+
+
+def test_salt_makes_equal_events_unlike() -> None:
+    """What a cursor of another epoch names is not taken for an event of this one."""
+    content = make_content()
+    assert to_delivery(content, 7, 1).checksum == to_delivery(content, 7, 1).checksum
+    assert len({to_delivery(content, 7, salt).checksum for salt in range(1000)}) == 1000
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from aiormq.abc import AbstractChannel
 from structlog.testing import capture_logs
 
 from bridge.amqp.connection import HandlerFailedError
-from bridge.amqp.event_reader import QueueReader, StreamReader
+from bridge.amqp.event_reader import StreamReader
 from bridge.amqp.publisher import ConfirmingPublisher
+from bridge.amqp.queue_reader import QueueReader
 from bridge.amqp.topology import stream_arguments
 from bridge.config.model import Amqp, Stream
 from bridge.config.units import Duration, Size

@@ -35,10 +35,10 @@ async def test_they_reach_the_members_of_their_rooms_even_while_the_log_is_read(
 async def test_they_have_no_place_in_the_log(club: Club) -> None:
     """So that no cursor and no last value says anything of them."""
     await club.seat()
-    before = club.downlink.head()
+    before = club.window.head()
     await club.live.handle([hums("a")])
     assert [emission.place for emission in club.fanout.sent][-1:] == [None]
-    assert club.downlink.head() == before
+    assert club.window.head() == before
 
 
 async def test_a_message_id_is_shown_once(club: Club) -> None:

@@ -13,6 +13,7 @@ from bridge.flow.downlink import Downlink
 from bridge.flow.gateway import BridgeGateway
 from bridge.flow.instances import Instances
 from bridge.flow.live import LiveDownlink
+from bridge.flow.log_window import LogWindow
 from bridge.flow.occupancy import Occupancy
 from bridge.flow.oddities import Oddities
 from bridge.flow.own_messages import OwnMessages, OwnWriter
@@ -26,6 +27,7 @@ from bridge.flow.uplink import Uplink
 from bridge.model import CONTROL_EXCHANGE, LOG_EXCHANGE, Delivery
 from bridge.rules.compile import Rules
 from bridge.rules.presence_plan import PresencePlans
+from bridge.state.history import History
 from bridge.state.memberships import Memberships
 from bridge.state.presence import PresenceTable
 from bridge.state.remembered import Remembered
@@ -153,6 +155,7 @@ class Club:
         self.uplink = Uplink(self.rooms, self.publisher, self.requester, self.metrics, wall)
         oddities = Oddities(self.invalid, self.metrics)
         self.live = LiveDownlink(rules, self.fanout, oddities, self.metrics, wall, {})
+        self.window = LogWindow(History(1_000_000, 600.0), wall)
         self.downlink = Downlink(
             rules,
             self.remembered,
@@ -161,6 +164,7 @@ class Club:
             self.metrics,
             wall,
             {LOG_EXCHANGE: self.log_messages.take, CONTROL_EXCHANGE: self.control_messages.take},
+            self.window,
         )
         self.gateway = BridgeGateway(
             rules,
