@@ -34,11 +34,18 @@ _BASIC: Final = 60
 _LARGEST_BODY: Final = 512 * 2**20
 """RabbitMQ takes no larger one, whatever its configuration."""
 _SHORTEST_HEADER: Final = 14
-_MOST_ADDRESSES: Final = 4096
+_SHORTEST_DELIVERY: Final = 54
+"""Bytes of a method, a header and a body with nothing in them."""
+_MOST_ADDRESSES: Final = 16_384
+"""About 250 bytes each; with more of them in use, some are read anew (1 us each)."""
 
 _HEAD = Layout(">BHI")
-_METHOD_HEAD = Layout(">BHII")
-_HEADER_HEAD = Layout(">BHIHHQ")
+_DELIVER_HEAD = Layout(">BHIIB")
+"""Of a frame with basic.deliver: kind, channel, length, method, length of the consumer's tag."""
+_HEADER_HEAD = Layout(">BBHIHHQ")
+"""The octet that ends the frame before; then kind, channel, length, class, weight, size of the body."""
+_BODY_HEAD = Layout(">BBHI")
+"""The octet that ends the frame before; then kind, channel, length."""
 _HEADER_PAYLOAD = Layout(">HHQ")
 _UINT32 = Layout(">I")
 _UINT64 = Layout(">Q")
@@ -117,53 +124,35 @@ class Parser:
         Whatever is odd is left to the slower way, which says what is wrong with it.
         """
         size, longest, addresses = len(buffer), self.frame_max - OVERHEAD, self._addresses
-        method_head, header_head = _METHOD_HEAD.unpack_from, _HEADER_HEAD.unpack_from
-        head, uint64 = _HEAD.unpack_from, _UINT64.unpack_from
+        method, header, body = _DELIVER_HEAD.unpack_from, _HEADER_HEAD.unpack_from, _BODY_HEAD.unpack_from
         contents: list[Content] = []
         channel = -1
-        while size - position > 40:  # the shortest possible: 23 bytes of method, 22 of header
-            kind, number, length, method = method_head(buffer, position)
-            end = position + 7 + length
-            if method != _DELIVER or kind != METHOD or length > longest or end + 22 > size:
+        while size - position >= _SHORTEST_DELIVERY:
+            kind, number, length, name, tag_length = method(buffer, position)
+            stop = position + 7 + length
+            if name != _DELIVER or kind != METHOD or length > longest or stop + 20 > size:
                 break
             if number != channel:
                 if contents or number in self._partial:
                     break
                 channel = number
-            tag_at = position + 12 + buffer[position + 11]
-            address = buffer[tag_at + 9 : end]
-            kind, number, length, class_, _, missing = header_head(buffer, end + 1)
-            header_end = end + 8 + length
-            if (
-                kind != HEADER
-                or number != channel
-                or class_ != _BASIC
-                or not _SHORTEST_HEADER <= length <= longest
-            ):
+            mark, kind, number, length, class_, _, missing = header(buffer, stop)
+            header_stop = stop + 8 + length
+            if (mark, kind, number, class_) != (END, HEADER, channel, _BASIC) or header_stop + 8 > size:
                 break
-            if missing:
-                if header_end + OVERHEAD > size:
-                    break
-                kind, number, length = head(buffer, header_end + 1)
-                body_end = header_end + 8 + length
-                if (
-                    kind != BODY
-                    or number != channel
-                    or length != missing
-                    or length > longest
-                    or body_end >= size
-                ):
-                    break
-                body = buffer[header_end + 8 : body_end]
-            elif header_end >= size:
+            mark, kind, number, body_length = body(buffer, header_stop)
+            end = header_stop + 8 + body_length
+            if (mark, kind, number, body_length) != (END, BODY, channel, missing) or end >= size:
                 break
-            else:
-                body, body_end = b"", header_end
-            if not buffer[end] == buffer[header_end] == buffer[body_end] == END:
+            if not _SHORTEST_HEADER <= length <= longest or missing > longest or buffer[end] != END:
                 break
-            names = addresses.get(address) or self._decode_address(address)
-            contents.append(Content(uint64(buffer, tag_at)[0], *names, buffer[end + 20 : header_end], body))
-            position = body_end + 1
+            tag_at = position + 12 + tag_length
+            address = buffer[tag_at + 9 : stop]
+            exchange, key = addresses.get(address) or self._decode_address(address)
+            tag = _UINT64.unpack_from(buffer, tag_at)[0]
+            properties, content = buffer[stop + 20 : header_stop], buffer[header_stop + 8 : end]
+            contents.append(Content(tag, exchange, key, properties, content))
+            position = end + 1
         if contents:
             items.append(Deliveries(channel, contents))
         return position
