@@ -9,13 +9,13 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Final
 
+import structlog
 from aiohttp import web
 
 from bridge.amqp.event_reader import StreamReader
 from bridge.amqp.invalid import InvalidSink
 from bridge.amqp.live_reader import LiveReader
 from bridge.amqp.publisher import ConfirmingPublisher
-from bridge.amqp.queue_reader import QueueReader
 from bridge.amqp.requests import DirectRequester
 from bridge.amqp.topology import Topology
 from bridge.auth.tokens import TokenVerifier
@@ -36,8 +36,11 @@ from bridge.flow.peers import Peers
 from bridge.flow.ports import Client
 from bridge.flow.presence import Presence
 from bridge.flow.reconnects import Reconnects
+from bridge.flow.recoveries import Recoveries
+from bridge.flow.replays import Replays
 from bridge.flow.rooms import Rooms
 from bridge.flow.session import Sessions
+from bridge.flow.state_keeper import StateKeeper
 from bridge.flow.uplink import Uplink
 from bridge.model import CONTROL_EXCHANGE, INSTANCES_EXCHANGE, LOG_EXCHANGE, PRESENCE_EXCHANGE
 from bridge.rules.compile import Rules
@@ -45,17 +48,25 @@ from bridge.rules.presence_plan import PresencePlans
 from bridge.sockets.fanout import Fanout
 from bridge.sockets.server import SocketServer
 from bridge.state.history import History
+from bridge.state.lost_sessions import LostSessions
 from bridge.state.memberships import Memberships
 from bridge.state.presence import PresenceTable
 from bridge.state.remembered import Remembered
+from bridge.state.retained import Retained
 from bridge.state.verdicts import Exclusions, Revocations
 from bridge.telemetry.metrics import Metrics
 from bridge.web.client_page import find_page_folder, make_page_routes
+from bridge.web.handover import Handover
 from bridge.web.port import Port
 from bridge.web.probes import Health, make_routes
+from bridge.web.siblings import Siblings
 from bridge.web.stats import StatsPage
 from bridge.web.tls import make_tls_context
+from bridge.web.worker import Worker
 
+log = structlog.get_logger()
+
+_NO_STATE: Final = "revocations, bans and retained values end with the instances that have seen them"
 INVALID_SECONDS: Final = 5.0
 """How long a drain waits for events that are on their way to bridge.invalid."""
 PRESENCE_SECONDS: Final = 5.0
@@ -65,13 +76,18 @@ PRESENCE_SECONDS: Final = 5.0
 class App:
     """One instance: built from rules, started, drained, stopped."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, worker: Worker | None = None) -> None:
+        """`worker` says which of several processes on one port it is."""
         config = rules.config
         self.rules = rules
         self.metrics = Metrics()
-        self.instance_id = config.instance or f"{socket.gethostname()}-{config.http.port}"
+        self.instance_id = name_instance(config)
+        self._siblings = None if worker is None else Siblings(worker)
         topology = Topology(
-            exchanges=rules.exchanges, bindings=rules.bindings, live_bindings=rules.live_bindings
+            exchanges=rules.exchanges,
+            bindings=rules.bindings,
+            state_bindings=rules.retained_bindings,
+            live_bindings=rules.live_bindings,
         )
         requester = DirectRequester(self.metrics)
         self._publisher = ConfirmingPublisher(
@@ -80,15 +96,32 @@ class App:
         source = config.amqp.stream.name if config.amqp.source == "stream" else self._queue_name()
         self._invalid = InvalidSink(self._publisher, config.amqp.invalid.name, source, self.metrics)
         memberships: Memberships[Client] = Memberships()
-        self._window = _make_window(config, self.metrics)
+        self._window = LogWindow(History(64_000_000, 600.0), time.time)
         fanout = Fanout(memberships, self.metrics, self._window.head)
         remembered = Remembered(config.limits.remembered_rooms)
         log_name = _name_log(config)
         log_messages, control_messages = OwnMessages(log_name), OwnMessages(log_name)
         presence_messages = OwnMessages(log_name)
+        revocations, exclusions = Revocations(), Exclusions()
+        retained = Retained(config.limits.remembered_rooms, config.amqp.state.max_bytes // 4)
+        self._keeper = StateKeeper(
+            rules,
+            retained,
+            remembered,
+            revocations,
+            exclusions,
+            control_messages.take,
+            self._publisher,
+            time.time,
+        )
         self._writer = OwnWriter(self._publisher, log_name, time.time)
         self._instances = Instances(self.instance_id, log_messages, self._writer, config.instances.heartbeat)
         self.metrics.instances.set_function(self._instances.count)
+        plans, table = PresencePlans(rules), PresenceTable(self._instances.incarnation)
+        self._occupancy = Occupancy(plans, table, self._instances, self._publisher, log_name, time.time)
+        self._occupancy.register(presence_messages)
+        self._presence = Presence(plans, table, self._instances, self._writer, self._occupancy, time.time)
+        self._presence.register(log_messages)
         peer_messages = OwnMessages(log_name)
         self._peers = Peers(self._instances, peer_messages, self._writer)
         shared = config.amqp.source == "stream"
@@ -117,23 +150,31 @@ class App:
                 PRESENCE_EXCHANGE: presence_messages.take,
             },
             self._window,
+            self._keeper.keep,
         )
         make_reader = StreamReader if config.amqp.source == "stream" else QueueReader
-        self._reader = make_reader(
-            config.amqp,
-            topology,
-            self.instance_id,
-            self.metrics,
-            self._caught_up,
-            on_new_epoch=self._window.begin_epoch,
+        self._reader = make_reader(config.amqp, topology, self.instance_id, self.metrics, self._caught_up)
+        if isinstance(self._reader, StreamReader):
+            self._reader.read_before = StateReader(
+                config.amqp, topology, self.instance_id, self._keeper
+            ).read
+        self._rooms = Rooms(rules, memberships, remembered, retained, self._presence)
+        self._replays = Replays(
+            self._window, memberships, config.limits.outbox_bytes, self.metrics
         )
-        self._rooms = Rooms(rules, memberships, remembered, self._presence)
-        self._uplink = Uplink(self._rooms, self._publisher, requester, self.metrics, time.time)
+        self._uplink = Uplink(self._rooms, self._replays, self._publisher, requester, self.metrics, time.time)
         sessions = Sessions()
         pace = Pace(sessions, time.monotonic)
-        revocations, exclusions = Revocations(), Exclusions()
         verifier = TokenVerifier(config.auth.jwt, revocations.covers)
         admission = Admission(sessions, verifier, pace, exclusions, time.time)
+        self._recoveries = Recoveries(
+            LostSessions(config.recovery.window, config.recovery.sessions),
+            self._replays,
+            self._rooms,
+            memberships,
+            time.monotonic,
+            time.time,
+        )
         self._gateway = BridgeGateway(
             rules,
             sessions,
@@ -141,19 +182,30 @@ class App:
             pace,
             self._rooms,
             self._uplink,
+            self._replays,
+            self._recoveries,
             Reconnects(time.monotonic),
             self.metrics,
             time.time,
         )
         self._control = Control(rules, sessions, self._rooms, self._gateway.end, revocations, exclusions)
+        self._control.on_verdict = self._keeper.note_verdict
         self._control.register(control_messages)
         self._sockets = SocketServer(
-            self._gateway, memberships, config.http, config.limits, self.metrics, self._window.head
+            self._gateway,
+            memberships,
+            config.http,
+            config.limits,
+            self.metrics,
+            self._window.head,
+            "" if worker is None else worker.sid_prefix,
         )
         self.metrics.queue_length.labels("inbox").set_function(sessions.waiting_commands)
         self._stats: StatsPage | None = None
         if config.http.stats is not None and rules.stats is not None:
-            self._stats = StatsPage(config.http.stats, rules.stats, verifier, memberships, time.time)
+            self._stats = StatsPage(
+                config.http.stats, rules.stats, verifier, memberships, time.time, self._siblings
+            )
         self._port: Port | None = None
         self._reading: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -177,17 +229,23 @@ class App:
         self.failed = asyncio.get_running_loop().create_future()
         application = web.Application()
         self._sockets.attach(application)
-        application.add_routes(make_routes(self, self.metrics if http.metrics else None))
+        application.add_routes(make_routes(self, self.metrics if http.metrics else None, self._siblings))
         if self._stats is not None:
             application.add_routes([self._stats.route()])
         page = find_page_folder() if http.client_page else None
         if page is not None:
             application.add_routes(make_page_routes(page))
-        self._port = Port(application, self.config.limits.payload)
+        self._port = Port(application, self.config.limits.payload, self._make_handover())
         await self._port.open(http.host, http.port, context)
+        if self._siblings is not None:
+            await self._siblings.open()
         self._spawn(self._publisher.run(), "publisher")
         self._spawn(self._invalid.run(), "invalid")
         self._spawn(self._instances.run(), "instances")
+        if self.config.amqp.source == "stream":
+            self._spawn(self._keeper.run(lambda: self._instances.is_eldest), "state")
+        else:
+            log.warning("state.none", reason="source: queue", meaning=_NO_STATE)
         self._spawn(self._live_reader.run(self._live_downlink.handle), "live")
         self._reading = self._spawn(self._reader.run(self._downlink.handle), "reader")
 
@@ -212,6 +270,8 @@ class App:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._port is not None:
             await self._port.close()
+        if self._siblings is not None:
+            await self._siblings.close()
         self._presence.stop()
         self._occupancy.stop()
 
@@ -249,6 +309,7 @@ class App:
     def _caught_up(self) -> None:
         self._downlink.caught_up()
         self._control.caught_up()
+        self._keeper.caught_up()
         self._instances.caught_up()
         self._tasks.append(asyncio.create_task(self._become_ready(), name="ready"))
 
@@ -257,6 +318,13 @@ class App:
         await self._live_reader.established.wait()
         await self._instances.await_answers()
         self._warming_up = False
+
+    def _make_handover(self) -> Handover | None:
+        """How connections get to the worker of several that they belong to."""
+        if self._siblings is None:
+            return None
+        self.metrics.worker_starts.set(self._siblings.worker.starts)
+        return Handover(self._siblings.worker, self.metrics)
 
     def _queue_name(self) -> str:
         return f"{self.config.amqp.queue.prefix}{self.instance_id}"
@@ -279,12 +347,6 @@ def _name_log(config: Config) -> str:
     return amqp.stream.name if amqp.source == "stream" else amqp.queue.prefix
 
 
-def _make_window(config: Config, metrics: Metrics) -> LogWindow:
-    """The history; its time goes on evenly, whatever becomes of the wall clock."""
-    history = History(config.history.max_bytes, config.history.max_age)
-    epoch = time.time() - time.monotonic()
-    window = LogWindow(history, lambda: epoch + time.monotonic())
-    metrics.history_bytes.set_function(lambda: history.bytes)
-    metrics.history_events.set_function(lambda: len(history))
-    metrics.history_age.set_function(window.age)
-    return window
+def name_instance(config: Config) -> str:
+    """The name of an instance, unlike that of any other on the same broker."""
+    return config.instance or f"{socket.gethostname()}-{config.http.port}"

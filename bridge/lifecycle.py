@@ -15,6 +15,8 @@ import uvloop
 from bridge import __version__
 from bridge.app import App
 from bridge.rules.compile import Rules
+from bridge.web.worker import Worker
+from bridge.workers.tether import Tether
 
 log = structlog.get_logger()
 
@@ -33,21 +35,27 @@ class Ending(StrEnum):
     """A part that must run for ever ended; the log says why."""
 
 
-def run(rules: Rules) -> Ending:
-    """Run an instance until SIGTERM or SIGINT; OSError when its address cannot be had."""
+def run(rules: Rules, worker: Worker | None = None, tether: Tether | None = None) -> Ending:
+    """Run an instance until SIGTERM or SIGINT; OSError when its address cannot be had.
+
+    A worker of several on one port ends too when its parent, at the other end of `tether`, is gone.
+    """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_run(rules))
+        return runner.run(_run(rules, worker, tether))
 
 
-async def _run(rules: Rules) -> Ending:
+async def _run(rules: Rules, worker: Worker | None, tether: Tether | None) -> Ending:
     loop = asyncio.get_running_loop()
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, signals.put_nowait, number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGINT})  # a worker's begin blocked
     raise_file_limit(rules.config.limits.connections)
-    app = App(rules)
+    app = App(rules, worker)
     try:
         await app.start()
+        if worker is not None and tether is not None:
+            tether.hold(worker.number, lambda: signals.put_nowait(signal.SIGTERM))
         # Modules and rules live for ever: looking at them again and again cost 1.9 of 11.6 us for each event.
         gc.collect()
         gc.freeze()

@@ -3,9 +3,11 @@
 import errno
 import os
 import sys
-from typing import Final
+from typing import Annotated, Final
 
 import structlog
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from bridge.auth.settings import is_weak
 from bridge.cli.exits import CliError, Exit
@@ -14,26 +16,50 @@ from bridge.config.model import Http
 from bridge.lifecycle import Ending
 from bridge.lifecycle import run as run_instance
 from bridge.telemetry.logs import configure_logs
+from bridge.web.worker import MAX_WORKERS
+from bridge.workers.supervisor import run_workers
 
 log = structlog.get_logger()
 
 _ENDINGS: Final = {Ending.STOPPED: Exit.OK, Ending.FORCED: Exit.FORCED, Ending.FAILED: Exit.INTERNAL}
 
 
-def run(*, config: ConfigPath = DEFAULT_CONFIG, schemas: SchemasPath = None) -> int:
+Workers = Annotated[
+    int,
+    Parameter(
+        name="--workers", validator=Number(gte=1, lte=MAX_WORKERS), help="Processes that share the port."
+    ),
+]
+
+
+def run(*, config: ConfigPath = DEFAULT_CONFIG, schemas: SchemasPath = None, workers: Workers = 1) -> int:
     """Run the daemon until SIGTERM or Ctrl-C; a second one ends it at once.
 
     It starts without a broker too, and connects as soon as there is one: `/readyz` says so.
+    With several workers, one for each core, a worker that ends is started again.
     """
     project = load_project(config, schemas, os.environ)
     settings = project.loaded.config
     configure_logs(sys.stderr, style=settings.log.format, level=settings.log.level)
     if is_weak(settings.auth.jwt):
         log.warning("auth.weak_secret", remedy="set JWT_SECRET to at least 32 bytes: openssl rand -hex 32")
+    if workers > 1:
+        _check_workers(settings.http)
     try:
-        return _ENDINGS[run_instance(project.rules)]
+        return _ENDINGS[run_instance(project.rules) if workers == 1 else run_workers(project.rules, workers)]
     except OSError as error:
         raise explain_address(settings.http, error) from error
+
+
+def _check_workers(http: Http) -> None:
+    """Refuse what several processes on one port cannot do."""
+    if http.tls is not None:
+        message = "--workers and http.tls do not go together: encrypted connections cannot be handed over"
+        raise CliError(
+            Exit.USAGE, message, "let a proxy in front speak TLS (docs/scaling.md), or leave one out"
+        )
+    if sys.platform != "linux":
+        raise CliError(Exit.USAGE, "--workers needs Linux", "start one daemon for each port instead")
 
 
 def explain_address(http: Http, error: OSError) -> CliError:
