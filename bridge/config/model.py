@@ -28,6 +28,17 @@ class Stream(Section, frozen=True, kw_only=True):
     """How much is kept; segments are a sixteenth of it."""
 
 
+class State(Section, frozen=True, kw_only=True):
+    """The second, small stream, of what must outlive the log: retained values, revocations, bans."""
+
+    name: str = "bridge.state"
+    """Its name, and that of the exchange by which the instances write into it again what it would drop."""
+    max_age: Duration = Duration("30d")
+    """How long it keeps what is not written again; an instance that runs does that at half this age."""
+    max_bytes: Size = Size("64MB")
+    """How much is kept; of retained values a quarter of it, the longest untouched go first."""
+
+
 class Queue(Section, frozen=True, kw_only=True):
     """The queue of one instance, for brokers without streams (`source: queue`)."""
 
@@ -60,6 +71,8 @@ class Amqp(Section, frozen=True, kw_only=True):
     """Read events from one stream (recommended) or from a queue per instance."""
     stream: Stream = Stream()
     """The stream of `source: stream`."""
+    state: State = State()
+    """The stream of what must outlive the log; there is none with `source: queue`."""
     queue: Queue = Queue()
     """The queue of `source: queue`."""
     invalid: InvalidQueue = InvalidQueue()
@@ -211,6 +224,15 @@ class Instances(Section, frozen=True, kw_only=True):
     own, is dead: its users leave."""
 
 
+class Recovery(Section, frozen=True, kw_only=True):
+    """How clients come back to their sessions (`auth: {recover: true}`) after their connection broke."""
+
+    window: Duration = Duration("120s")
+    """How long a session is kept for its client; what it missed comes out of `history`."""
+    sessions: Count = 20_000
+    """Sessions that are kept on an instance; the one that was lost first goes first."""
+
+
 class Log(Section, frozen=True, kw_only=True):
     """The daemon's own log on standard error."""
 
@@ -237,6 +259,8 @@ class Config(Section, frozen=True, kw_only=True):
     """What an instance keeps of the log in memory, so that clients may have what they missed."""
     instances: Instances = Instances()
     """How the instances that share a log know of one another."""
+    recovery: Recovery = Recovery()
+    """How clients come back to their sessions."""
     log: Log = Log()
     """The daemon's own log."""
     shutdown_timeout: Duration = Duration("30s")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 
 import msgspec
 from msgspec import Raw, Struct
@@ -47,9 +47,16 @@ class Admission:
         self._clock = clock
 
     def check_handshake(
-        self, namespace: NamespaceRules, words: Mapping[str, str], request: ConnectRequest, connection_id: str
+        self,
+        namespace: NamespaceRules,
+        words: Mapping[str, str],
+        request: ConnectRequest,
+        besides: Container[str],
     ) -> Principal | Refuse | None:
-        """Say who connects; None when the client may still sign in with `authenticate`."""
+        """Say who connects; None when the client may still sign in with `authenticate`.
+
+        `besides` are connections that do not count: its own, and one whose place it may take.
+        """
         if not namespace.auth.required:
             return Principal(user="", claims={})
         token = find_token(request, in_query=namespace.auth.query_token)
@@ -57,14 +64,15 @@ class Admission:
             if namespace.auth.late is not None:
                 return None
             return Refuse(code=Code.NOT_AUTHENTICATED, message="A token is required")
-        return self._identify(namespace, words, token, connection_id)
+        return self._identify(namespace, words, token, besides)
 
     def check_sign_in(self, session: Session, args: tuple[Argument, ...]) -> Principal | Refuse:
         """Say who sends `authenticate`, or why it fails; a renewal must name the same user and tenant."""
         sign_in = _parse_sign_in(args)
         if sign_in is None:
             return Refuse(code=Code.VALIDATION_FAILED, message="authenticate takes {token, user_id?}")
-        found = self._identify(session.namespace, session.words, sign_in.token, session.client.connection_id)
+        own = (session.client.connection_id,)
+        found = self._identify(session.namespace, session.words, sign_in.token, own)
         if isinstance(found, Refuse):
             return found
         if sign_in.user_id is not None and sign_in.user_id != found.user:
@@ -75,7 +83,7 @@ class Admission:
         return found
 
     def _identify(
-        self, namespace: NamespaceRules, words: Mapping[str, str], token: object, connection_id: str
+        self, namespace: NamespaceRules, words: Mapping[str, str], token: object, besides: Container[str]
     ) -> Principal | Refuse:
         now = self._clock()
         found = self._verifier.verify(token, now)
@@ -92,7 +100,7 @@ class Admission:
         if not namespace.allow.permits(found.claims, words):
             return Refuse(code=Code.FORBIDDEN, message="Access to this namespace is denied")
         most = namespace.limits.connections_per_user
-        others = self._sessions.connections(namespace.limits_name, found.identity, besides=connection_id)
+        others = self._sessions.connections(namespace.limits_name, found.identity, besides=besides)
         if most is not None and others >= most:
             return Refuse(
                 code=Code.TOO_MANY_CONNECTIONS, message=f"A user may have {most} connections at once"

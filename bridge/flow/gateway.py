@@ -10,10 +10,12 @@ from bridge.flow.admission import MAX_FAILED_SIGN_INS, Admission
 from bridge.flow.pace import Pace, banned
 from bridge.flow.ports import Admitted, Client, ConnectRefused, ConnectRequest
 from bridge.flow.reconnects import Reconnects
+from bridge.flow.recoveries import Recoveries, read_wish
+from bridge.flow.replays import Replays
 from bridge.flow.rooms import Rooms
 from bridge.flow.session import Pending, Session, Sessions
 from bridge.flow.uplink import Uplink, size_of
-from bridge.model import EVERYONE, Argument, Command, Principal, Refuse
+from bridge.model import Argument, Command, Principal, Refuse
 from bridge.rules.command_plan import client_scope, plan_connect, render_refusal_ack
 from bridge.rules.compile import Rules
 from bridge.rules.emits import Emitted, EmitTemplate, to_argument
@@ -39,6 +41,8 @@ class BridgeGateway:
         pace: Pace,
         rooms: Rooms,
         uplink: Uplink,
+        replays: Replays,
+        recoveries: Recoveries,
         reconnects: Reconnects,
         metrics: Metrics,
         clock: Callable[[], float],
@@ -50,6 +54,8 @@ class BridgeGateway:
         self._pace = pace
         self._rooms = rooms
         self._uplink = uplink
+        self._replays = replays
+        self._recoveries = recoveries
         self._reconnects = reconnects
         self._metrics = metrics
         self._clock = clock
@@ -61,6 +67,7 @@ class BridgeGateway:
     def drain(self) -> None:
         """From here on refuse connections and commands: the instance is about to stop."""
         self._draining = True
+        self._replays.drain()
 
     async def connect(self, client: Client, request: ConnectRequest) -> Admitted | ConnectRefused:
         """Admit a client to its namespace, at once or until it signs in, or refuse it."""
@@ -73,7 +80,15 @@ class BridgeGateway:
             unknown = Refuse(code=Code.UNKNOWN_NAMESPACE, message="Invalid namespace")
             return self._turned_away(client, request, unknown)
         namespace, words = found
-        principal = self._admission.check_handshake(namespace, words, request, client.connection_id)
+        wish = read_wish(request)
+        if isinstance(wish, Refuse):
+            return self._turned_away(client, request, wish)
+        besides = (client.connection_id, self._recoveries.connection_of(wish) or "")
+        principal = self._admission.check_handshake(namespace, words, request, besides)
+        since = None
+        if isinstance(principal, Principal) and (wish.key is not None or wish.since is not None):
+            since = await self._recoveries.prepare(client, principal, wish)
+            principal = self._admission.check_handshake(namespace, words, request, besides)  # time has passed
         if isinstance(principal, Refuse):
             refused = self._turned_away(client, request, principal)
             if namespace.auth.refuse_with is None:
@@ -86,7 +101,7 @@ class BridgeGateway:
         if principal is not None:
             self._sessions.sign_in(session, principal)
         self._metrics.clients.labels(namespace.pattern).inc()
-        return Admitted()
+        return self._recoveries.admit(session, wish, since)
 
     def connected(self, client: Client) -> None:
         """Let a signed-in client see the namespace; give the other one its time to sign in."""
@@ -131,6 +146,7 @@ class BridgeGateway:
             return
         if session.principal is None:
             session.discard_inbox()
+        self._recoveries.closed(session, transport_lost=transport_lost)
         self._rooms.exit_all(session, transport_lost=transport_lost)
         self._sessions.close(session, transport_lost=transport_lost)
         self._metrics.clients.labels(session.namespace.pattern).dec()
@@ -152,12 +168,15 @@ class BridgeGateway:
 
     def _let_in(self, session: Session, principal: Principal) -> None:
         """The client has signed in: from here on it sees events, and its held commands are run."""
-        self._rooms.enter(session, EVERYONE)
-        plan = plan_connect(session.namespace, session.words, principal, session.client.sid, self._clock())
-        for room in plan.rooms:
-            self._rooms.enter(session, room)
+        client, entry = session.client, session.entry
+        plan = plan_connect(session.namespace, session.words, principal, client.sid, self._clock())
+        self._recoveries.begin(session, plan.rooms)
+        if entry is not None:
+            client.begin_catch_up(entry.behind.cursor)
+        for room, mark in self._recoveries.rooms_of(session).items():
+            self._rooms.enter(session, room, mark, retained=entry is None)
         if plan.emit is not None:
-            session.client.emit(*plan.emit)
+            client.emit(*plan.emit)
         self._admission.watch_expiry(session, self._expire)
         rapid = session.lane.sessions == 1 and self._reconnects.note(session.system, principal.identity)
         if rapid:
@@ -165,7 +184,10 @@ class BridgeGateway:
         self._audit.opened(
             user=principal.user, address=session.remote, namespace=session.namespace.pattern, rapid=rapid
         )
-        self._uplink.work(session)
+        if entry is None:
+            self._uplink.work(session)
+        else:
+            self._replays.catch_up(session, entry.behind, lambda: self._uplink.work(session))
 
     def _sign_in(self, session: Session, args: tuple[Argument, ...], ack_id: int | None) -> None:
         """Carry out `authenticate`: the first one lets the client in, a later one renews its token."""

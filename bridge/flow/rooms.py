@@ -13,6 +13,7 @@ from bridge.rules.namespaces import RoomRule
 from bridge.rules.scope import RoomView
 from bridge.state.memberships import Memberships
 from bridge.state.remembered import Remembered
+from bridge.state.retained import Retained
 
 
 class Rooms:
@@ -23,11 +24,13 @@ class Rooms:
         rules: Rules,
         memberships: Memberships[Client],
         remembered: Remembered,
+        retained: Retained,
         presence: Presence,
     ) -> None:
         self._rules = rules
         self._memberships = memberships
         self._remembered = remembered
+        self._retained = retained
         self._presence = presence
 
     def may_enter(self, session: Session, room: str) -> bool:
@@ -47,15 +50,34 @@ class Rooms:
         own = set(self.rooms_of(session))
         return len(own.union(rooms)) > self._rules.config.limits.rooms
 
-    def enter(self, session: Session, room: str) -> None:
-        """Put the client into a room and tell the others; nothing when it is there already."""
+    def enter(self, session: Session, room: str, mark: int, *, retained: bool = True) -> None:
+        """Put the client into a room and tell the others; nothing when it is there already.
+
+        `mark` is the offset in the log behind which it has, or is given, all events of the room. It is
+        given the values that are retained there from before, unless `retained` is false: it has them.
+        """
         client, principal = session.client, session.principal
-        if not self._memberships.join(client.namespace, room, client) or principal is None:
+        if not self._memberships.join(client.namespace, room, client, mark) or principal is None:
             return
+        if retained:
+            self._show_retained(client, room, mark)
         rule = self._find_tracked(session, room)
         if rule is not None:
             ref = RoomRef(system=session.system, room=room)
             self._presence.enter(ref, client.namespace, principal, client.sid)
+
+    def _show_retained(self, client: Client, room: str, mark: int) -> None:
+        namespace = client.namespace
+        for emission in self._retained.of(namespace, room):
+            if emission.place is not None and emission.place.offset > mark:
+                continue
+            if emission.skip_sid == client.sid or any(
+                self._memberships.contains(namespace, other, client)
+                for other in emission.rooms
+                if other != room
+            ):
+                continue  # it is the client's own, or it has it by another room
+            client.emit(emission.event, emission.args)
 
     def exit(self, session: Session, room: str) -> None:
         """Take the client out of a room and tell the others; nothing when it is not there."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 from msgspec import Struct
 
@@ -12,6 +12,8 @@ from bridge.flow.ports import Client
 from bridge.model import Command, Principal
 from bridge.rules.limits import RateWindow
 from bridge.rules.namespaces import NamespaceRules
+from bridge.state.lost_sessions import LostSession
+from bridge.state.progress import Behind, Progress
 
 
 class Pending(Struct, frozen=True):
@@ -42,18 +44,31 @@ class Lane:
         return max(window.memory for window in (self.rate, *self.commands.values()))
 
 
+class Entry(Struct, frozen=True, kw_only=True):
+    """How a client enters a namespace that it has been in before, or of which it missed something."""
+
+    behind: Behind
+    lost: LostSession | None = None
+    """The session that goes on; None when a new one begins with what was missed."""
+
+
 class Session:
     """One client, from the moment it connects to the namespace until it has left."""
 
     __slots__ = (
+        "catching_up",
         "client",
         "closed",
+        "due",
+        "entry",
         "failed_sign_ins",
         "inbox",
         "inbox_bytes",
+        "key",
         "lane",
         "namespace",
         "principal",
+        "progress",
         "remote",
         "timer",
         "words",
@@ -75,6 +90,16 @@ class Session:
         self.inbox_bytes = 0
         self.working = False
         """A task is working through the inbox."""
+        self.catching_up = False
+        """It receives what it missed; its commands wait."""
+        self.key: str | None = None
+        """By which it is found when its client comes back; None when it cannot."""
+        self.entry: Entry | None = None
+        """None for one that begins with nothing but what is to come."""
+        self.due: tuple[str, ...] = ()
+        """Rooms that the client joined by itself when it signed in."""
+        self.progress: Progress | None = None
+        """What its cursors mean, if it gets any; None until it has signed in."""
         self.failed_sign_ins = 0
         self.timer: asyncio.Handle | None = None
         """Of the sign-in's deadline, then of the token's expiry."""
@@ -164,12 +189,12 @@ class Sessions:
         # Whoever leaves a namespace and comes back on the same connection has not slowed down by it.
         lane.timer = asyncio.get_running_loop().call_later(lane.memory, self._lanes.pop, key, None)
 
-    def connections(self, limits_name: str, identity: str, *, besides: str) -> int:
-        """How many connections the user has under these limits, not counting the one named."""
+    def connections(self, limits_name: str, identity: str, *, besides: Container[str]) -> int:
+        """How many connections the user has under these limits, not counting those named."""
         counted = self._connections.get((limits_name, identity))
         if counted is None:
             return 0
-        return len(counted) - (besides in counted)
+        return sum(connection not in besides for connection in counted)
 
     def sign_in(self, session: Session, principal: Principal) -> None:
         """The client is this principal from now on; a renewal keeps its user."""

@@ -7,15 +7,18 @@ import uuid
 from collections.abc import Callable
 
 import structlog
+from msgspec import structs
 
 from bridge.errors import Code
 from bridge.flow.ports import Publisher, Requester
+from bridge.flow.replays import Replays
 from bridge.flow.rooms import Rooms
 from bridge.flow.session import Pending, Session
 from bridge.model import Argument, Join, Leave, PublishMessage, PublishOutcome, Refuse, Request
 from bridge.rules.command_plan import (
     Answer,
     CommandPlan,
+    Recovery,
     client_scope,
     plan_command,
     render_answer,
@@ -24,6 +27,7 @@ from bridge.rules.command_plan import (
 )
 from bridge.rules.message_plan import read_reply
 from bridge.rules.scope import MISSING
+from bridge.rules.since import Age, Since
 from bridge.state.answers import Answered, AnswerKey, Answers, Begun, Running
 from bridge.telemetry.metrics import Metrics
 
@@ -57,6 +61,7 @@ class Uplink:
     def __init__(
         self,
         rooms: Rooms,
+        replays: Replays,
         publisher: Publisher,
         requester: Requester,
         metrics: Metrics,
@@ -64,6 +69,7 @@ class Uplink:
     ) -> None:
         """`clock` gives epoch seconds."""
         self._rooms = rooms
+        self._replays = replays
         self._publisher = publisher
         self._requester = requester
         self._metrics = metrics
@@ -73,7 +79,7 @@ class Uplink:
 
     def work(self, session: Session) -> None:
         """See to it that the client's inbox is worked through."""
-        if session.working or not session.inbox:
+        if session.working or session.catching_up or not session.inbox:
             return
         session.working = True
         worker = asyncio.get_running_loop().create_task(self._work_through(session))
@@ -117,6 +123,8 @@ class Uplink:
             known = event if event in session.namespace.commands else "-"
             log.exception("command.failed", namespace=session.namespace.pattern, command=known)
             self.refuse(session, _FAILED, event=event, ack_id=pending.ack_id)
+        finally:
+            session.client.end_catch_up()  # which a join with `since` has begun
 
     async def _carry_out(self, session: Session, pending: Pending) -> Result:
         message_id = str(uuid.uuid4())
@@ -135,9 +143,9 @@ class Uplink:
         begun = self._answers.begin(key, message_id=message_id, pending=first, now=self._clock())
         match begun:
             case Answered():
-                return self._repeat(session, plan, begun.answer)
+                return await self._repeat(session, plan, begun.answer)
             case Running():
-                return self._repeat(session, plan, await asyncio.shield(begun.pending))
+                return await self._repeat(session, plan, await asyncio.shield(begun.pending))
             case Begun():
                 return await self._perform_first(session, pending, key, begun.message_id, first)
 
@@ -192,11 +200,11 @@ class Uplink:
                 reply = await self._request(session, action)
                 if isinstance(reply, Refuse):
                     return reply
-        refuse = self._move(session, plan)
-        if refuse is not None:
-            return refuse
+        moved = await self._move(session, plan)
+        if isinstance(moved, Refuse):
+            return moved
         room = None if plan.room is None else self._rooms.view(plan.room)
-        return render_answer(plan, room, reply)
+        return structs.replace(render_answer(plan, room, reply), recovery=moved)
 
     async def _request(self, session: Session, request: Request) -> object | Refuse:
         """What a service answered: any JSON value, or bytes."""
@@ -213,25 +221,54 @@ class Uplink:
             )
         return value
 
-    def _repeat(self, session: Session, plan: CommandPlan, first: Result) -> Result:
+    async def _repeat(self, session: Session, plan: CommandPlan, first: Result) -> Result:
         """The first answer again; rooms are entered anew, since the client may have come anew."""
-        return first if isinstance(first, Refuse) else self._move(session, plan) or first
+        if isinstance(first, Refuse):
+            return first
+        moved = await self._move(session, plan)
+        return moved if isinstance(moved, Refuse) else structs.replace(first, recovery=moved)
 
-    def _move(self, session: Session, plan: CommandPlan) -> Refuse | None:
+    async def _move(self, session: Session, plan: CommandPlan) -> Refuse | Recovery | None:
         """Join and leave as the client is signed in now: it may have changed while it published."""
-        if session.closed:
-            return None
+        recovery = None
         for action in plan.actions:
             if isinstance(action, Join):
-                if not all(self._rooms.may_enter(session, room) for room in action.rooms):
-                    return Refuse(code=Code.FORBIDDEN, message="You may not join this room")
-                if self._rooms.is_full(session, action.rooms):
-                    return Refuse(code=Code.FORBIDDEN, message="The client is in too many rooms")
-                for room in action.rooms:
-                    self._rooms.enter(session, room)
-            elif isinstance(action, Leave):
+                joined = await self._join(session, action, plan.since)
+                if isinstance(joined, Refuse):
+                    return joined
+                recovery = joined
+            elif isinstance(action, Leave) and not session.closed:
                 for room in action.rooms:
                     self._rooms.exit(session, room)
+        return recovery
+
+    async def _join(self, session: Session, join: Join, since: Since | None) -> Refuse | Recovery | None:
+        """Let the client enter rooms, after what it missed there; it waits for nothing without `since`."""
+        refuse = self._check_join(session, join)
+        if refuse is not None or session.closed:
+            return refuse
+        mark, recovery = self._replays.head.offset, None
+        if since is not None:
+            joined = await self._replays.join(
+                session, join.rooms, since, lambda: self._check_join(session, join) is None
+            )
+            refuse = self._check_join(session, join)
+            if refuse is not None or joined is None:
+                return refuse
+            mark = joined.mark
+            recovery = Recovery(recovered=joined.recovered, offset=self._replays.head.cursor)
+        has_all = recovery is not None and recovery.recovered and not isinstance(since, Age)
+        for room in join.rooms:
+            self._rooms.enter(session, room, mark, retained=not has_all)
+        return recovery
+
+    def _check_join(self, session: Session, join: Join) -> Refuse | None:
+        if session.closed:
+            return None
+        if not all(self._rooms.may_enter(session, room) for room in join.rooms):
+            return Refuse(code=Code.FORBIDDEN, message="You may not join this room")
+        if self._rooms.is_full(session, join.rooms):
+            return Refuse(code=Code.FORBIDDEN, message="The client is in too many rooms")
         return None
 
     def _answer(self, session: Session, pending: Pending, result: Result) -> None:
@@ -240,6 +277,7 @@ class Uplink:
             self.refuse(session, result, event=event, ack_id=pending.ack_id)
             return
         self._count(session, event, "ok")
+        result = result.tell_recovery()
         if result.emit is not None:
             session.client.emit(*result.emit)
         if pending.ack_id is not None:

@@ -9,9 +9,10 @@ from msgspec import Raw, Struct
 
 from bridge.errors import Code
 from bridge.model import Argument, Refuse
-from bridge.rules.commands import IDEMPOTENCY_KEY, CommandRule
+from bridge.rules.commands import IDEMPOTENCY_KEY, SINCE, CommandRule
 from bridge.rules.schemas import BodyFault, Schema
 from bridge.rules.scope import BadValue
+from bridge.rules.since import Since, parse_since
 from bridge.rules.words import is_id
 
 _EMPTY: Final = Raw(b"{}")
@@ -26,6 +27,8 @@ class Body(Struct, frozen=True):
     value: object
     """The Struct; None for a command without payload."""
     idempotency_key: str | None = None
+    since: Since | None = None
+    """From where on the client misses the events of the rooms that it joins."""
 
 
 class _NoPayload(Struct, frozen=True, forbid_unknown_fields=True):
@@ -41,7 +44,7 @@ def decode_payload(rule: CommandRule, args: tuple[Argument, ...]) -> Body | Refu
     Anything else is VALIDATION_FAILED.
     """
     if rule.args is not None and rule.body is not None:
-        return _decode_args(rule.args, rule.body, args)
+        return _decode_args(rule, rule.args, rule.body, args)
     if len(args) > 1:
         return to_validation_refuse(f"Expected one argument, got {len(args)}")
     raw = args[0] if args else _EMPTY
@@ -58,8 +61,19 @@ def decode_payload(rule: CommandRule, args: tuple[Argument, ...]) -> Body | Refu
     return Body(value if rule.body else None)
 
 
-def _decode_args(names: tuple[str, ...], schema: Schema, args: tuple[Argument, ...]) -> Body | Refuse:
-    """Decode arguments that are the fields of one Struct, in order; bytes are attachments, never text."""
+def _decode_args(
+    rule: CommandRule, names: tuple[str, ...], schema: Schema, args: tuple[Argument, ...]
+) -> Body | Refuse:
+    """Decode arguments that are the fields of one Struct, in order; bytes are attachments, never text.
+
+    Where rooms are joined there may be one more, an object with `since` alone.
+    """
+    since: Since | None = None
+    if SINCE in rule.dropped and len(args) == len(names) + 1:
+        last = _decode_last(args[-1])
+        if isinstance(last, Refuse):
+            return last
+        args, since = args[:-1], last
     if len(args) != len(names):
         count = f"{len(names)} argument" if len(names) == 1 else f"{len(names)} arguments"
         return to_validation_refuse(f"Expected {count} ({', '.join(names)}), got {len(args)}")
@@ -75,7 +89,18 @@ def _decode_args(names: tuple[str, ...], schema: Schema, args: tuple[Argument, .
         else:
             return to_validation_refuse("Expected a value, got binary data", (name,))
     value = schema.convert(values)
-    return _to_refuse(value) if isinstance(value, BodyFault) else Body(value)
+    return _to_refuse(value) if isinstance(value, BodyFault) else Body(value, since=since)
+
+
+def _decode_last(arg: Argument) -> Since | Refuse | None:
+    """The `{since}` behind the arguments of a command that joins rooms."""
+    try:
+        fields = _OBJECT.decode(arg) if isinstance(arg, Raw) else {}
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        fields = {}
+    if fields.keys() != {SINCE}:
+        return to_validation_refuse(f'Expected nothing behind the arguments, or {{"{SINCE}": ...}}')
+    return _decode_since(fields)
 
 
 def _decode_without_dropped(rule: CommandRule, schema: Schema, raw: Raw) -> Body | Refuse | None:
@@ -95,7 +120,22 @@ def _decode_without_dropped(rule: CommandRule, schema: Schema, raw: Raw) -> Body
         key = _decode_key(fields[IDEMPOTENCY_KEY])
         if key is None:
             return to_validation_refuse("Expected an id of 1-128 characters", (IDEMPOTENCY_KEY,))
-    return Body(value if rule.body else None, key)
+    since = _decode_since(fields) if SINCE in rule.dropped else None
+    if isinstance(since, Refuse):
+        return since
+    return Body(value if rule.body else None, key, since)
+
+
+def _decode_since(fields: Mapping[str, Raw]) -> Since | Refuse | None:
+    """What the field `since` says; left out or null it says nothing."""
+    raw = fields.get(SINCE)
+    if raw is None or memoryview(raw).tobytes() == b"null":
+        return None
+    try:
+        since = parse_since(msgspec.json.decode(raw, type=str))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        since = None
+    return since or to_validation_refuse('Expected an offset, or an age such as "30s"', (SINCE,))
 
 
 def _decode_key(raw: Raw) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from msgspec import Raw, Struct, structs
+from msgspec import Raw, Struct, json, structs
 
 from bridge.errors import Code
 from bridge.model import Action, Argument, Command, Join, Leave, Principal, Refuse, RoomRef
@@ -14,6 +14,7 @@ from bridge.rules.message_plan import plan_message
 from bridge.rules.namespaces import NamespaceRules
 from bridge.rules.room_plan import find_access, plan_inside, plan_join, plan_leave
 from bridge.rules.scope import MISSING, RoomView, Scope
+from bridge.rules.since import Since
 
 _OK: Final = (Raw(b'{"status":"ok"}'),)
 _MAX_SHOWN: Final = 64
@@ -41,6 +42,17 @@ class CommandPlan(Struct, frozen=True, kw_only=True):
     """Of the message that is published, if any."""
     idempotency_key: str | None
     """The client's; the same key of the same user and command is to get the first answer."""
+    since: Since | None
+    """From where on the client misses events of the rooms that it joins; None when it asks for none."""
+
+
+class Recovery(Struct, frozen=True, kw_only=True):
+    """What a join with `since` is answered besides."""
+
+    recovered: bool
+    """Whether the client has got all that it missed; otherwise it must load its state anew."""
+    offset: str
+    """The cursor of now."""
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -49,6 +61,16 @@ class Answer(Struct, frozen=True, kw_only=True):
     emit: Emitted | None
     ack: tuple[Argument, ...]
     """For a client that asked for an ack."""
+    recovery: Recovery | None = None
+    """What became of its `since`; not yet in `emit` and `ack`."""
+
+    def tell_recovery(self) -> "Answer":
+        """The same as the client receives it: with the recovery's fields, wherever it is an object."""
+        if self.recovery is None:
+            return self
+        fields = json.encode(self.recovery)
+        emit = None if self.emit is None else (self.emit[0], _extend(self.emit[1], fields))
+        return Answer(emit=emit, ack=_extend(self.ack, fields))
 
 
 def client_scope(
@@ -136,6 +158,7 @@ def plan_command(
         room=_find_room_ref(namespace, rule, actions),
         message_id=message_id,
         idempotency_key=body.idempotency_key,
+        since=body.since,
     )
 
 
@@ -181,6 +204,15 @@ def render_answer(plan: CommandPlan, room: RoomView | None = None, reply: object
     elif rule.publish is not None:
         ack = (to_argument({"status": "ok", "message_id": plan.message_id}),)
     return Answer(emit=None if rule.emit is None else rule.emit.render(scope), ack=ack)
+
+
+def _extend(args: tuple[Argument, ...], fields: bytes) -> tuple[Argument, ...]:
+    """Write the fields of a JSON object into the one argument of an answer, which the bridge has encoded."""
+    (arg,) = args
+    if not isinstance(arg, Raw) or not memoryview(arg).tobytes().startswith(b"{"):
+        return args
+    known = bytes(memoryview(arg)[1:-1])
+    return (Raw(b"{" + known + (b"," if known else b"") + fields[1:]),)
 
 
 def render_refusal(namespace: NamespaceRules, refuse: Refuse, scope: Scope, event: str = "") -> Emitted:

@@ -21,6 +21,10 @@ from bridge.rules.templates import ValueTemplate, compile_value
 
 IDEMPOTENCY_KEY: Final = "idempotency_key"
 """The field that a client may add to any command, so that a retry is safe."""
+SINCE: Final = "since"
+"""The field that a client may add to any command that joins rooms, to receive what it missed there."""
+RECOVERY_FIELDS: Final = ("offset", "recovered")
+"""What the answer to `since` has besides what the route file gives it."""
 
 _OWN: Final = frozenset({"authenticate"})
 """Commands of the bridge itself."""
@@ -93,6 +97,7 @@ def compile_command(around: CommandPlace, name: str, command: Command) -> Comman
     allow = place.at("allow").attempt(compile_allow, command.allow, Known(words=known.words))
     _check_stamps(place, command, schema)
     _check_args(place.at("args"), command, schema)
+    _check_since(place, command, schema)
     publish = compile_publish(place, around.system, command, known)
     member_of = [] if command.inside is None else [command.inside]
     inside = _compile_choice(around, place.at("inside"), member_of, known, covered=False)
@@ -109,7 +114,7 @@ def compile_command(around: CommandPlace, name: str, command: Command) -> Comman
         schema=command.schema,
         body=schema,
         args=None if command.args is None else tuple(command.args),
-        dropped=stamped | {IDEMPOTENCY_KEY},
+        dropped=stamped | ({IDEMPOTENCY_KEY, SINCE} if command.join else {IDEMPOTENCY_KEY}),
         overwritten=stamped & schema.fields if schema else frozenset(),
         stamps=stamps,
         inside=inside,
@@ -178,6 +183,19 @@ def _check_args(place: Place, command: Command, schema: Schema | None) -> None:
             place.add(f'"{name}" is stamped, so clients need not send it (leave it out)', f"[{index}]")
     for name in sorted(schema.required - set(command.args) - set(command.set)):
         place.add(f'leaves out "{name}", which {command.schema} requires (add it, or make it optional there)')
+
+
+def _check_since(place: Place, command: Command, schema: Schema | None) -> None:
+    """What a command that joins rooms may not say itself: where to begin, and whether that was possible."""
+    if not command.join:
+        return
+    if SINCE in command.set or (schema is not None and SINCE in schema.fields):
+        place.add(f'"{SINCE}" is a field of the bridge itself where rooms are joined (take another name)')
+    answers = {"ack": command.ack, **{f"emit.{event}": body for event, body in (command.emit or {}).items()}}
+    for where, answer in answers.items():
+        for name in RECOVERY_FIELDS:
+            if isinstance(answer, dict) and name in answer:
+                place.at(where).add(f'"{name}" is the bridge\'s own answer to "{SINCE}" (take another name)')
 
 
 def _check_stamps(place: Place, command: Command, schema: Schema | None) -> None:

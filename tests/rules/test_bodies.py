@@ -1,4 +1,4 @@
-"""Bodies of open Structs: what is not named goes on, what the bridge stamps or reads itself does not."""
+"""Bodies of open Structs, and the fields that the bridge reads itself."""
 
 from pathlib import Path
 
@@ -6,10 +6,12 @@ import msgspec
 import pytest
 
 from bridge.errors import Code
-from bridge.model import PublishMessage, Refuse
+from bridge.model import Join, Place, PublishMessage, Refuse
 from bridge.rules.command_plan import CommandPlan
 from bridge.rules.compile import Rules
 from bridge.rules.event_plan import plan_event
+from bridge.rules.since import Age
+from bridge.state.cursors import Cursor
 from tests.support.rules import compile_project, deliver, send, to_json
 
 BODIES = """
@@ -107,3 +109,102 @@ def test_a_body_of_any_depth_is_published_or_refused(rules: Rules) -> None:
             assert found.code is Code.VALIDATION_FAILED
         published.add(isinstance(found, CommandPlan))
     assert published == {True, False}
+
+
+JOINING = """
+exchange: shop.events
+commands_exchange: shop.commands
+schemas: shop
+namespaces:
+  /shop:
+    rooms: {"board:{board}": {}}
+    commands:
+      watch: {schema: Watch, join: "board:{body.board}", ack: {board: "{body.board}"}}
+      look: {schema: Watch, args: [board], join: "board:{body.board}"}
+      open: {schema: Pin, join: "board:{body.board}"}
+      hide: {schema: Watch, leave: "board:{body.board}"}
+"""
+WATCH = """
+    class Watch(Struct, forbid_unknown_fields=True):
+        board: str
+"""
+
+
+@pytest.fixture(scope="module")
+def joining(tmp_path_factory: pytest.TempPathFactory) -> Rules:
+    """Boards that may be joined by commands of every shape."""
+    return compile_project(tmp_path_factory.mktemp("joining"), JOINING, bodies=BODIES + WATCH)
+
+
+@pytest.mark.parametrize(
+    ("command", "args"),
+    [
+        ("watch", [{"board": "b", "since": "30s"}]),
+        ("open", [{"board": "b", "since": "30s"}]),
+        ("look", ["b", {"since": "30s"}]),
+    ],
+)
+def test_a_command_that_joins_takes_since(joining: Rules, command: str, args: list[object]) -> None:
+    """Beside the fields of its schema, whatever their shape."""
+    plan = send(joining, "/shop", command, *args)
+    assert isinstance(plan, CommandPlan), plan
+    assert plan.since == Age(30.0)
+    assert plan.actions == (Join(rooms=("board:b",)),)
+
+
+def test_since_may_be_a_cursor_or_null(joining: Rules) -> None:
+    """Null is as if it were left out."""
+    plan = send(joining, "/shop", "watch", {"board": "b", "since": "12-0a0b0c0d"})
+    assert isinstance(plan, CommandPlan)
+    assert plan.since == Cursor(Place(12, 0x0A0B0C0D))
+    for args in ([{"board": "b", "since": None}], [{"board": "b"}]):
+        plan = send(joining, "/shop", "watch", *args)
+        assert isinstance(plan, CommandPlan)
+        assert plan.since is None
+
+
+@pytest.mark.parametrize(
+    "since",
+    [
+        "",
+        "30",
+        "-30s",
+        "12-0a0b0c0d ",
+        "12-0A0B0C0D",
+        "x" * 65,
+        "9" * 64 + "s",
+        "٣s",
+        30,
+        True,
+        [],
+        {},
+        ["30s"],
+    ],
+)
+def test_a_since_that_is_none_is_refused(joining: Rules, since: object) -> None:
+    """With its place; it is neither a cursor nor an age."""
+    for command, args in (
+        ("watch", [{"board": "b", "since": since}]),
+        ("open", [{"board": "b", "since": since}]),
+        ("look", ["b", {"since": since}]),
+    ):
+        found = send(joining, "/shop", command, *args)
+        assert isinstance(found, Refuse)
+        assert found.code is Code.VALIDATION_FAILED
+        assert found.details is not None
+        assert found.details[0]["path"] == ["since"]
+
+
+@pytest.mark.parametrize("last", [{}, {"since": "30s", "more": 1}, [], None, "30s", b"30s"])
+def test_nothing_but_since_may_stand_behind_the_arguments(joining: Rules, last: object) -> None:
+    """Two arguments are one too many, unless the second says since when."""
+    found = send(joining, "/shop", "look", "b", last)
+    assert isinstance(found, Refuse)
+    assert found.code is Code.VALIDATION_FAILED
+
+
+def test_a_command_that_joins_nothing_takes_no_since(joining: Rules) -> None:
+    """It is an unknown field."""
+    found = send(joining, "/shop", "hide", {"board": "b", "since": "30s"})
+    assert isinstance(found, Refuse)
+    assert found.code is Code.VALIDATION_FAILED

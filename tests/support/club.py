@@ -21,16 +21,21 @@ from bridge.flow.pace import Pace
 from bridge.flow.ports import Client, ConnectRefused, ConnectRequest
 from bridge.flow.presence import Presence
 from bridge.flow.reconnects import Reconnects
+from bridge.flow.recoveries import Recoveries
+from bridge.flow.replays import Replays
 from bridge.flow.rooms import Rooms
 from bridge.flow.session import Sessions
+from bridge.flow.state_keeper import StateKeeper
 from bridge.flow.uplink import Uplink
 from bridge.model import CONTROL_EXCHANGE, LOG_EXCHANGE, Delivery
 from bridge.rules.compile import Rules
 from bridge.rules.presence_plan import PresencePlans
 from bridge.state.history import History
+from bridge.state.lost_sessions import LostSessions
 from bridge.state.memberships import Memberships
 from bridge.state.presence import PresenceTable
 from bridge.state.remembered import Remembered
+from bridge.state.retained import Retained
 from bridge.state.verdicts import Exclusions, Revocations
 from bridge.telemetry.metrics import Metrics
 from tests.support.fakes import (
@@ -82,9 +87,12 @@ ROUTES = """
               left: {went: {user: "{user.sub}", table: "{table}"}}
               grace: 5s
           quiet:{name}: {}
+          guests:{table}: {}
         events:
           table.{table}.said: {schema: Said, rooms: ["table:{table}"], remember: "table:{table}"}
           table.{table}.any: {schema: Said}
+          table.{table}.menu: {schema: Said, rooms: ["table:{table}", "guests:{table}"], retain: true}
+          house.rule: {schema: Said, retain: true, remember: house}
           table.{table}.hums: {schema: Said, rooms: ["table:{table}"], live: true, except: sender}
         commands:
           sit: &sit
@@ -94,6 +102,7 @@ ROUTES = """
               seated: {table: "{body.table}", users: "{room.users}", last: "{room.last.said.text:-null}"}
           stand: &stand {schema: Table, leave: "table:{body.table}"}
           hide: {schema: Table, join: "quiet:{body.table}"}
+          visit: {schema: Table, join: "guests:{body.table}"}
           say: {schema: Table, publish: "table.{body.table}.say", set: {by: "{user.sub}"}}
           order: {schema: Table, publish: "table.{body.table}.order", join: "table:{body.table}"}
           knock: {ack: {who: "{user.sub}"}, limit: 2/s}
@@ -151,11 +160,25 @@ class Club:
         self.occupancy = Occupancy(self.plans, self.table, self.instances, self.log, "log", wall)
         self.presence = Presence(self.plans, self.table, self.instances, self.writer, self.occupancy, wall)
         self.presence.register(self.log_messages)
-        self.rooms = Rooms(rules, self.memberships, self.remembered, self.presence)
-        self.uplink = Uplink(self.rooms, self.publisher, self.requester, self.metrics, wall)
+        self.retained = Retained(100, 1_000_000)
+        self.keeper = StateKeeper(
+            rules,
+            self.retained,
+            self.remembered,
+            self.revocations,
+            self.exclusions,
+            self.control_messages.take,
+            self.publisher,
+            wall,
+        )
+        self.rooms = Rooms(rules, self.memberships, self.remembered, self.retained, self.presence)
+        self.window = LogWindow(History(10_000_000, 600.0), wall)
+        self.replays = Replays(
+            self.window, self.memberships, rules.config.limits.outbox_bytes, self.metrics
+        )
+        self.uplink = Uplink(self.rooms, self.replays, self.publisher, self.requester, self.metrics, wall)
         oddities = Oddities(self.invalid, self.metrics)
         self.live = LiveDownlink(rules, self.fanout, oddities, self.metrics, wall, {})
-        self.window = LogWindow(History(1_000_000, 600.0), wall)
         self.downlink = Downlink(
             rules,
             self.remembered,
@@ -165,6 +188,17 @@ class Club:
             wall,
             {LOG_EXCHANGE: self.log_messages.take, CONTROL_EXCHANGE: self.control_messages.take},
             self.window,
+            self.keeper.keep,
+        )
+        self.fanout.head = self.window.head
+        self.lost = LostSessions(rules.config.recovery.window, rules.config.recovery.sessions)
+        self.recoveries = Recoveries(
+            self.lost,
+            self.replays,
+            self.rooms,
+            self.memberships,
+            lambda: self.clock.steady,
+            wall,
         )
         self.gateway = BridgeGateway(
             rules,
@@ -173,6 +207,8 @@ class Club:
             self.pace,
             self.rooms,
             self.uplink,
+            self.replays,
+            self.recoveries,
             Reconnects(lambda: self.clock.steady),
             self.metrics,
             wall,
@@ -180,6 +216,7 @@ class Club:
         self.control = Control(
             rules, self.sessions, self.rooms, self.gateway.end, self.revocations, self.exclusions
         )
+        self.control.on_verdict = self.keeper.note_verdict
         self.control.register(self.control_messages)
         self._numbers = count(1)
 

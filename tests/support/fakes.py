@@ -82,6 +82,8 @@ class RecordingClient:
         self.gate = asyncio.Event()
         """What `drained` waits for; a test may clear it."""
         self.gate.set()
+        self.is_slow = False
+        """Whether each replay closes the gate."""
         self._gateway = gateway
         self._head = head
 
@@ -102,6 +104,8 @@ class RecordingClient:
 
     def replay(self, emissions: Sequence[tuple[Emission, str]]) -> None:
         """Note events that it had missed."""
+        if self.is_slow:
+            self.gate.clear()
         for emission, cursor in emissions:
             self.take(emission.event, emission.args, cursor)
 

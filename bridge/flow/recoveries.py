@@ -1,0 +1,229 @@
+"""Sessions whose clients may come back to them: connection state recovery, on this instance."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from typing import Final
+
+from msgspec import Struct
+
+from bridge.errors import Code
+from bridge.flow.ports import Admitted, Client, ConnectRequest
+from bridge.flow.replays import Replays
+from bridge.flow.rooms import Rooms
+from bridge.flow.session import Entry, Session
+from bridge.model import EVERYONE, Place, Principal, Refuse
+from bridge.rules.command_plan import plan_connect
+from bridge.rules.since import Since, parse_since
+from bridge.state.cursors import parse_cursor
+from bridge.state.lost_sessions import LostSession, LostSessions
+from bridge.state.memberships import Memberships
+from bridge.state.progress import Behind, Progress
+
+_SECRET_BYTES: Final = 16
+
+
+class Wish(Struct, frozen=True, kw_only=True):
+    """What a client that connects says of what it had before."""
+
+    recovers: bool
+    """It wants cursors, and to be able to come back."""
+    key: str | None = None
+    """Of the session that it had."""
+    pid: str | None = None
+    """The secret that it showed for it."""
+    offset: object = None
+    """The last cursor that it got in that session, unless it is something else."""
+    since: Since | None = None
+    """What it has of the rooms that it will be in by itself."""
+
+
+def read_wish(request: ConnectRequest) -> Wish | Refuse:
+    """What the `auth` of a CONNECT packet says of recovery."""
+    auth = request.auth if isinstance(request.auth, dict) else {}
+    since = None
+    if auth.get("since") is not None:
+        since = parse_since(auth["since"])
+        if since is None:
+            text = 'since: Expected an offset, or an age such as "30s"'
+            return Refuse(code=Code.VALIDATION_FAILED, message=text)
+    pid = auth.get("pid")
+    if pid is None:
+        return Wish(recovers=request.recovers, since=since)
+    shown = pid if isinstance(pid, str) else ""
+    return Wish(recovers=True, key=_to_key(shown), pid=shown, offset=auth.get("offset"), since=since)
+
+
+class Recoveries:
+    """Gives clients secrets to come back with, keeps what they come back to, and lets them.
+
+    Sessions are known by a hash of the secret: it is shown to nobody but its client.
+    """
+
+    def __init__(
+        self,
+        lost: LostSessions,
+        replays: Replays,
+        rooms: Rooms,
+        memberships: Memberships[Client],
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        """`clock` gives seconds that never jump (`time.monotonic`), `wall` epoch seconds."""
+        self._lost = lost
+        self._replays = replays
+        self._rooms = rooms
+        self._memberships = memberships
+        self._clock = clock
+        self._wall = wall
+        self._here: dict[str, Session] = {}
+        """Sessions whose clients are connected, and may come back."""
+
+    def connection_of(self, wish: Wish) -> str | None:
+        """The connection of the session that is asked for, while it has not been missed yet."""
+        session = self._here.get(wish.key) if wish.key is not None else None
+        return None if session is None else session.client.connection_id
+
+    async def prepare(self, client: Client, principal: Principal, wish: Wish) -> Place | None:
+        """Have what a client comes back to at hand; returns the place that its `since` names.
+
+        The one thing about a recovery that takes time: others may have the session, and this instance may
+        not have read yet what the client has seen.
+        """
+        cursor = None
+        if wish.key is not None:
+            self._fetch(wish.key, principal.identity, client.namespace, client.connection_id)
+            cursor = parse_cursor(wish.offset) if isinstance(wish.offset, str) else None
+        if cursor is not None:
+            await self._replays.wait_for(cursor.live)
+        return None if wish.since is None else await self._replays.find(wish.since, None)
+
+    def admit(self, session: Session, wish: Wish, since: Place | None) -> Admitted:
+        """Say how the session of a client begins that is about to be connected; `since` is of `prepare`."""
+        extra: dict[str, object] = {}
+        if wish.key is not None:
+            session.entry = self._find_entry(session, wish)
+            self._replays.count("session", session.entry is not None)
+            extra["recovered"] = session.entry is not None
+        if wish.since is not None and session.entry is None:
+            behind = None if since is None else Behind(base=since)
+            if session.principal is not None and behind is not None and self._replays.holds(behind):
+                session.entry = Entry(behind=behind)
+            self._replays.count_since(wish.since, session.entry is not None)
+            extra["recovered"] = session.entry is not None
+        lost = None if session.entry is None else session.entry.lost
+        pid = None
+        if wish.recovers:
+            pid = secrets.token_urlsafe(_SECRET_BYTES) if lost is None else wish.pid
+            session.key = _to_key(pid or "")
+            self._here[session.key] = session
+        if pid is not None or extra:
+            extra["offset"] = (
+                self._replays.head.cursor if session.entry is None else session.entry.behind.cursor
+            )
+        return Admitted(sid=None if lost is None else lost.sid, pid=pid, extra=extra)
+
+    def begin(self, session: Session, due: tuple[str, ...]) -> None:
+        """The client is connected and signed in: what its cursors mean from here on; `due` are its rooms."""
+        session.due = due
+        if session.key is None:
+            return
+        entry = session.entry
+        if entry is None:
+            session.progress = Progress(start=self._replays.head)
+        elif entry.lost is None:
+            session.progress = Progress(start=entry.behind.base)
+        else:
+            session.progress = entry.lost.progress.resume(entry.behind)
+
+    def rooms_of(self, session: Session) -> dict[str, int]:
+        """The rooms that the client enters when it has signed in, each with its mark."""
+        entry = session.entry
+        now = self._replays.head.offset
+        mark = now if entry is None else entry.behind.base.offset
+        if entry is None or entry.lost is None:
+            return dict.fromkeys((EVERYONE, *session.due), mark)
+        lost = entry.lost
+        new = [room for room in session.due if room not in lost.due and room not in lost.rooms]
+        return {**lost.rooms, **dict.fromkeys(new, now)}
+
+    def closed(self, session: Session, *, transport_lost: bool) -> None:
+        """A client is gone, and still in its rooms: keep its session, if it may come back."""
+        key = session.key
+        if key is None or self._here.get(key) is not session:
+            return
+        del self._here[key]
+        if not transport_lost or session.principal is None:
+            return
+        entry, progress = session.entry, session.progress
+        if progress is not None:
+            client = session.client
+            lost = LostSession(
+                key=key,
+                sid=client.sid,
+                namespace=client.namespace,
+                identity=session.principal.identity,
+                rooms=self._memberships.marks(client.namespace, client),
+                due=session.due,
+                progress=progress,
+            )
+            self._lost.put(lost, self._clock())
+        elif entry is not None and entry.lost is not None:  # it was cut before it was connected
+            self._lost.put(entry.lost, self._clock())
+
+    def forget_user(self, identity: str) -> None:
+        """Let none of the user's lost sessions come back."""
+        self._lost.forget_user(identity)
+
+    def forget_all(self) -> None:
+        """The log began anew, or with a gap: no cursor means anything any more, and clients must know."""
+        self._lost.clear()
+        for session in list(self._here.values()):
+            session.client.evict()
+
+    def _fetch(self, key: str, identity: str, namespace: str, asking: str = "") -> LostSession | None:
+        """Look for a session of this identity; its connection is cut, unless that is the one that asks."""
+        session = self._here.get(key)
+        if (
+            session is not None
+            and session.principal is not None
+            and (session.principal.identity, session.client.namespace) == (identity, namespace)
+            and session.client.connection_id != asking
+        ):
+            session.client.evict()
+        lost = self._lost.get(key, self._clock())
+        return None if lost is None or (lost.identity, lost.namespace) != (identity, namespace) else lost
+
+    def _find_entry(self, session: Session, wish: Wish) -> Entry | None:
+        """Take the lost session of the client that is back, if it may have all of it and nothing is amiss."""
+        principal = session.principal
+        if principal is None or wish.key is None:
+            return None
+        client = session.client
+        lost = self._fetch(wish.key, principal.identity, client.namespace, client.connection_id)
+        if lost is None:
+            return None
+        self._lost.take(lost.key, self._clock())
+        cursor = parse_cursor(wish.offset) if isinstance(wish.offset, str) else None
+        if cursor is None and wish.offset is not None:
+            return None
+        behind = lost.progress.locate(cursor, lost.rooms)
+        if behind is None or not self._replays.holds(behind) or not self._may_have(session, lost):
+            return None
+        return Entry(behind=behind, lost=lost)
+
+    def _may_have(self, session: Session, lost: LostSession) -> bool:
+        """Whether the user, as the token says now, may be in every room of the session."""
+        principal = session.principal
+        if principal is None:
+            return False
+        due = plan_connect(session.namespace, session.words, principal, lost.sid, self._wall()).rooms
+        return all(
+            room == EVERYONE or room in due or self._rooms.may_enter(session, room) for room in lost.rooms
+        )
+
+
+def _to_key(pid: str) -> str:
+    return hashlib.sha256(pid.encode("utf-8", "surrogatepass")).hexdigest()[:32]

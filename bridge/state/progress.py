@@ -1,0 +1,99 @@
+"""What a cursor says of a session's rooms: from where on each of them lacks events.
+
+A client names the last event that it received. That alone does not tell what it lacks, since a join with
+`since` brings older events after newer ones: whoever is cut in the middle of them has all of its other rooms
+up to a later place than those. The cursors given meanwhile name both places, and what is remembered here of
+the last join says which rooms they mean.
+"""
+
+from collections.abc import Collection
+
+from msgspec import Struct, structs
+
+from bridge.model import Place
+from bridge.state.cursors import Cursor
+
+
+class LastJoin(Struct, frozen=True, kw_only=True):
+    """The latest join that brought missed events: nobody knows yet whether they have arrived."""
+
+    rooms: tuple[str, ...]
+    since: Place | None
+    """Behind which they were sent; None when one of the rooms had been joined before."""
+    live: Place
+    """Up to where the client had everything else."""
+    tag: int
+    """Of the rooms, as it stands in the cursors that were sent with them."""
+
+
+class Behind(Struct, frozen=True, kw_only=True):
+    """What a client lacks: everything after `base`, and of `rooms` everything after `older` as well."""
+
+    base: Place
+    older: Place | None = None
+    rooms: tuple[str, ...] = ()
+    tag: int = 0
+    """By which cursors name these rooms, and others that were joined with them."""
+
+    @property
+    def cursor(self) -> str:
+        """The same as a client holds it."""
+        return Cursor(self.base, self.older, self.tag).text
+
+
+class Progress(Struct, frozen=True, kw_only=True):
+    """All that the cursors of one session need in order to be understood."""
+
+    start: Place
+    """Where the session began: a client that names no cursor has received nothing since."""
+    last: LastJoin | None = None
+    doubtful: int = -1
+    """A plain cursor up to this offset leaves open whether the events of an earlier join have arrived."""
+
+    def join(self, rooms: tuple[str, ...], since: Place | None, live: Place, tag: int) -> "Progress":
+        """Missed events of rooms are about to be sent, to a client that has everything else up to `live`."""
+        doubtful = self.doubtful if self.last is None else self.last.live.offset
+        last = LastJoin(rooms=rooms, since=since, live=live, tag=tag)
+        return Progress(start=self.start, last=last, doubtful=doubtful)
+
+    def locate(self, cursor: Cursor | None, rooms: Collection[str]) -> Behind | None:
+        """What a client that holds this cursor and is in these rooms lacks; None when nobody can tell.
+
+        A cursor of before the session is as none: the official client keeps it when a session could not
+        be recovered.
+        """
+        if cursor is None or cursor.live.offset < self.start.offset:
+            return self._locate_plain(self.start, rooms)
+        if cursor.replayed is None:
+            return self._locate_plain(cursor.live, rooms)
+        last = self.last
+        if last is None or cursor.live != last.live or cursor.tag != last.tag:
+            return None
+        # It was sent with an event of the last join, so that those of all earlier joins have arrived.
+        if cursor.replayed.offset >= cursor.live.offset:
+            return Behind(base=cursor.live)
+        return _behind(cursor.live, cursor.replayed, last, rooms)
+
+    def resume(self, behind: Behind) -> "Progress":
+        """How the cursors of the session are understood that goes on from here."""
+        last = self.last if behind.rooms else None
+        if last is not None:
+            last = structs.replace(last, since=behind.older, live=behind.base)
+        return Progress(start=self.start, last=last)
+
+    def _locate_plain(self, base: Place, rooms: Collection[str]) -> Behind | None:
+        """A cursor that names one place: with equal places nobody knows which of them came first."""
+        if base.offset <= self.doubtful:
+            return None
+        last = self.last
+        if last is None or base.offset > last.live.offset or not set(last.rooms) & set(rooms):
+            return Behind(base=base)
+        if base.offset == last.live.offset or last.since is None:
+            return None
+        return _behind(base, last.since, last, rooms)
+
+
+def _behind(base: Place, older: Place, last: LastJoin, rooms: Collection[str]) -> Behind:
+    """Rooms that were left since, or not entered yet, lack nothing."""
+    among = tuple(room for room in last.rooms if room in rooms)
+    return Behind(base=base, older=older, rooms=among, tag=last.tag) if among else Behind(base=base)

@@ -1,0 +1,206 @@
+"""Joins with `since`: what was missed comes once, in order, before anything newer; or the client is told."""
+
+from collections.abc import AsyncIterator
+from itertools import count
+
+import pytest
+
+from tests.support.club import Club
+from tests.support.fakes import RecordingClient, settle
+from tests.support.rules import deliver
+
+CHECKSUM = 0xABCD0000
+
+
+class Log:
+    """Numbers events as a stream does, with holes, and lets the instance read them."""
+
+    def __init__(self, club: Club) -> None:
+        self._club = club
+        self._offsets = count(10, 3)
+        club.downlink.caught_up()
+
+    async def say(self, *texts: str, table: str = "1", key: str = "said") -> list[str]:
+        """Publish events in one batch; the cursor of each."""
+        batch = [
+            deliver(
+                f"table.{table}.{key}",
+                {"text": text},
+                exchange="club.events",
+                offset=offset,
+                checksum=CHECKSUM + offset,
+            )
+            for text, offset in zip(texts, self._offsets, strict=False)
+        ]
+        await self._club.downlink.handle(batch)
+        return [cursor(delivery.offset or 0) for delivery in batch]
+
+
+def cursor(offset: int) -> str:
+    """The cursor of a place."""
+    return f"{offset}-{CHECKSUM + offset:08x}"
+
+
+def texts(client: RecordingClient) -> list[object]:
+    """What a client heard, in order."""
+    return [said["text"] for said in client.received("said") if isinstance(said, dict)]
+
+
+@pytest.fixture
+async def log(club: Club) -> AsyncIterator[Log]:
+    """The log of the club, with something in it."""
+    log = Log(club)
+    await log.say("a", "b", "c")
+    yield log
+
+
+async def sit(client: RecordingClient, table: str = "1", ack: int = 1, **fields: object) -> dict[str, object]:
+    """Join a table; the ack."""
+    client.send("sit", {"table": table, **fields}, ack=ack)
+    await settle()
+    (answer,) = client.received(ack)
+    assert isinstance(answer, dict)
+    return answer
+
+
+async def test_a_join_with_since_gets_what_was_missed_before_its_answer(club: Club, log: Log) -> None:
+    """Ack and event alike carry `recovered` and `offset`, besides what the route file gives them."""
+    client = await club.connect("ann")
+    answer = await sit(client, since=cursor(10))
+    assert client.names == ["said", "said", 1, "seated"] or client.names == ["said", "said", "seated", 1]
+    assert texts(client) == ["b", "c"]
+    assert answer == {"status": "ok", "recovered": True, "offset": cursor(16)}
+    (seated,) = client.received("seated")
+    assert isinstance(seated, dict)
+    assert (seated["recovered"], seated["offset"], seated["last"]) == (True, cursor(16), "c")
+    await log.say("d")
+    assert texts(client) == ["b", "c", "d"]
+    assert club.count("bridged_recoveries_total", by="cursor", recovered="true") == 1
+
+
+async def test_a_join_without_since_is_answered_as_ever(club: Club, log: Log) -> None:
+    """And brings nothing of before."""
+    client = await club.connect("ann")
+    assert await sit(client) == {"status": "ok"}
+    assert client.names == ["seated", 1]
+
+
+@pytest.mark.parametrize(
+    "since",
+    [
+        "10-00000000",  # a checksum that the event there does not have
+        "11-abcd000b",  # a hole
+        "9-abcd0009",  # before the first that is kept
+        "-1-00000000",
+        "16-abcd0010+10-abcd000a+00000000",  # a replay of other rooms
+        "16-abcd0010+12345678901234567-abcd000a+00000000",
+        "1h",
+    ],
+)
+async def test_what_cannot_be_had_is_said(club: Club, log: Log, since: str) -> None:
+    """The join succeeds, nothing old is sent, all that is new is."""
+    client = await club.connect("ann")
+    answer = await sit(client, since=since)
+    assert answer == {"status": "ok", "recovered": False, "offset": cursor(16)}
+    assert client.names == ["seated", 1]
+    await log.say("d")
+    assert texts(client) == ["d"]
+
+
+async def test_an_age_is_an_answer_to_what_happened_lately(club: Club, log: Log) -> None:
+    """Rather a little more than asked for than less, since the log's times are rough."""
+    await club.clock.advance(60)
+    await log.say("d")
+    await club.clock.advance(30)
+    await log.say("e")
+    client = await club.connect("ann")
+    assert (await sit(client, since="10s"))["recovered"] is True
+    assert texts(client)[-1] == "e"
+    assert "c" not in texts(client)
+
+
+async def test_zero_seconds_are_the_first_cursor_of_a_client_that_has_none(club: Club, log: Log) -> None:
+    """It then holds an offset to come back with."""
+    await club.clock.advance(60)
+    await log.say("d")
+    await club.clock.advance(60)
+    client = await club.connect("ann")
+    answer = await sit(client, since="0s")
+    assert (answer["recovered"], answer["offset"]) == (True, cursor(19))
+
+
+async def test_a_cursor_ahead_of_the_reader_is_waited_for(club: Club, log: Log) -> None:
+    """Another instance has read more; this one comes to it, and nothing is missed in between."""
+    client = await club.connect("ann")
+    client.send("sit", {"table": "1", "since": cursor(19)}, ack=1)
+    await settle()
+    assert client.received(1) == []
+    await log.say("d", "e")
+    await settle()
+    assert client.received(1) == [{"status": "ok", "recovered": True, "offset": cursor(22)}]
+    assert texts(client) == ["e"]
+
+
+async def test_a_cursor_ahead_is_waited_for_five_seconds(club: Club, log: Log) -> None:
+    """Then the client is told; its other commands have waited behind."""
+    client = await club.connect("ann")
+    client.send("sit", {"table": "1", "since": cursor(19)}, ack=1)
+    client.send("knock", ack=2)
+    await settle()
+    await club.clock.advance(4.9)
+    assert client.log == []
+    await club.clock.advance(0.2)
+    assert client.received(1) == [{"status": "ok", "recovered": False, "offset": cursor(16)}]
+    assert client.names[-1] == 2
+
+
+async def test_a_room_that_one_is_in_is_given_what_is_older_alone(club: Club, log: Log) -> None:
+    """What came since the first join came already."""
+    client = await club.connect("ann")
+    await sit(client)
+    await log.say("d")
+    assert (await sit(client, ack=2, since=cursor(10)))["recovered"] is True
+    assert texts(client) == ["d", "b", "c"]
+    assert (await sit(client, ack=3, since=cursor(10)))["recovered"] is True
+    assert texts(client) == ["d", "b", "c"]
+
+
+async def test_a_refused_join_replays_nothing(club: Club, log: Log) -> None:
+    """Neither where the token does not allow the room nor where there are too many."""
+    client = await club.connect("ann", tables=["2"])
+    client.send("sit", {"table": "1", "since": cursor(10)}, ack=1)
+    await settle()
+    (answer,) = client.received(1)
+    assert isinstance(answer, dict)
+    assert answer["code"] == "FORBIDDEN"
+    assert texts(client) == []
+
+
+BIG = "x" * 30_000
+
+
+async def test_more_than_may_wait_for_a_client_comes_in_portions(club: Club, log: Log) -> None:
+    """Each waits until the one before has left; live events wait behind, and nothing is lost or doubled."""
+    big = [f"{number} {BIG}" for number in range(60)]
+    for text in big:
+        await log.say(text)
+    client = await club.connect("ann")
+    await sit(client, "2", ack=1)
+    client.is_slow = True
+    client.send("sit", {"table": "1", "since": cursor(16)}, ack=2)
+    client.send("knock", ack=3)
+    await settle()
+    portions = []
+    while not client.received(2):
+        portions.append(len(texts(client)))
+        await log.say("at 2", table="2")
+        await log.say("at 1")
+        client.gate.set()
+        await settle()
+    assert len(portions) > 3
+    assert texts(client)[:60] == big
+    assert len(texts(client)) == 60 + 2 * len(portions)
+    assert client.names.index(2) < client.names.index(3)
+    await log.say("end")
+    assert texts(client)[-1] == "end"
+    assert texts(client).count("end") == 1
