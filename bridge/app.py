@@ -16,7 +16,9 @@ from bridge.amqp.event_reader import StreamReader
 from bridge.amqp.invalid import InvalidSink
 from bridge.amqp.live_reader import LiveReader
 from bridge.amqp.publisher import ConfirmingPublisher
+from bridge.amqp.queue_reader import QueueReader
 from bridge.amqp.requests import DirectRequester
+from bridge.amqp.state_reader import StateReader
 from bridge.amqp.topology import Topology
 from bridge.auth.tokens import TokenVerifier
 from bridge.config.model import Config
@@ -96,7 +98,7 @@ class App:
         source = config.amqp.stream.name if config.amqp.source == "stream" else self._queue_name()
         self._invalid = InvalidSink(self._publisher, config.amqp.invalid.name, source, self.metrics)
         memberships: Memberships[Client] = Memberships()
-        self._window = LogWindow(History(64_000_000, 600.0), time.time)
+        self._window = _make_window(config, self.metrics)
         fanout = Fanout(memberships, self.metrics, self._window.head)
         remembered = Remembered(config.limits.remembered_rooms)
         log_name = _name_log(config)
@@ -117,11 +119,6 @@ class App:
         self._writer = OwnWriter(self._publisher, log_name, time.time)
         self._instances = Instances(self.instance_id, log_messages, self._writer, config.instances.heartbeat)
         self.metrics.instances.set_function(self._instances.count)
-        plans, table = PresencePlans(rules), PresenceTable(self._instances.incarnation)
-        self._occupancy = Occupancy(plans, table, self._instances, self._publisher, log_name, time.time)
-        self._occupancy.register(presence_messages)
-        self._presence = Presence(plans, table, self._instances, self._writer, self._occupancy, time.time)
-        self._presence.register(log_messages)
         peer_messages = OwnMessages(log_name)
         self._peers = Peers(self._instances, peer_messages, self._writer)
         shared = config.amqp.source == "stream"
@@ -153,15 +150,18 @@ class App:
             self._keeper.keep,
         )
         make_reader = StreamReader if config.amqp.source == "stream" else QueueReader
-        self._reader = make_reader(config.amqp, topology, self.instance_id, self.metrics, self._caught_up)
-        if isinstance(self._reader, StreamReader):
-            self._reader.read_before = StateReader(
-                config.amqp, topology, self.instance_id, self._keeper
-            ).read
-        self._rooms = Rooms(rules, memberships, remembered, retained, self._presence)
-        self._replays = Replays(
-            self._window, memberships, config.limits.outbox_bytes, self.metrics
+        self._reader = make_reader(
+            config.amqp,
+            topology,
+            self.instance_id,
+            self.metrics,
+            self._caught_up,
+            on_new_epoch=self._window.begin_epoch,
         )
+        if isinstance(self._reader, StreamReader):
+            self._reader.read_before = StateReader(config.amqp, topology, self.instance_id, self._keeper).read
+        self._rooms = Rooms(rules, memberships, remembered, retained, self._presence)
+        self._replays = Replays(self._window, memberships, config.limits.outbox_bytes, self.metrics)
         self._uplink = Uplink(self._rooms, self._replays, self._publisher, requester, self.metrics, time.time)
         sessions = Sessions()
         pace = Pace(sessions, time.monotonic)
@@ -350,3 +350,14 @@ def _name_log(config: Config) -> str:
 def name_instance(config: Config) -> str:
     """The name of an instance, unlike that of any other on the same broker."""
     return config.instance or f"{socket.gethostname()}-{config.http.port}"
+
+
+def _make_window(config: Config, metrics: Metrics) -> LogWindow:
+    """The history; its time goes on evenly, whatever becomes of the wall clock."""
+    history = History(config.history.max_bytes, config.history.max_age)
+    epoch = time.time() - time.monotonic()
+    window = LogWindow(history, lambda: epoch + time.monotonic())
+    metrics.history_bytes.set_function(lambda: history.bytes)
+    metrics.history_events.set_function(lambda: len(history))
+    metrics.history_age.set_function(window.age)
+    return window
