@@ -91,8 +91,8 @@ class Remember(Struct, frozen=True, kw_only=True, gc=False):
     room: RoomRef
     event: str
     body: object
-    time: float
-    """Epoch seconds of the event."""
+    time: float | None
+    """Epoch seconds of the event; None when nobody knows any more."""
 
 
 class Invalid(Struct, frozen=True, kw_only=True, gc=False):

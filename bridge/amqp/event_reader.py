@@ -58,13 +58,11 @@ class StreamReader:
         instance_id: str,
         metrics: Metrics,
         on_caught_up: Callable[[], None],
-        read_before: Callable[[Link, BrokerConnection], Awaitable[None]] | None = None,
         on_new_epoch: Callable[[], None] = lambda: None,
     ) -> None:
         """`on_caught_up` is called once: when all that was in the log at the start has been handled.
 
-        `on_new_epoch` is called between the last event of an epoch and the first of the next. `read_before`
-        is awaited before the first event of an epoch: it reads what has outlived the log.
+        `on_new_epoch` is called between the last event of an epoch and the first of the next.
         """
         self.connection = BrokerConnection(config, "read", metrics, instance_id)
         """Its `up_since` and `down_since` say how reading fares; without a consumer it is down."""
@@ -73,7 +71,8 @@ class StreamReader:
         self._instance_id = instance_id
         self._restarts = metrics.reader_restarts
         self._on_caught_up: Callable[[], None] | None = on_caught_up
-        self._read_before = read_before
+        self.read_before: Callable[[Link, BrokerConnection], Awaitable[None]] | None = None
+        """Awaited before the first event of an epoch: reads what has outlived the log."""
         self._on_new_epoch = on_new_epoch
         self._position: Place | None = None
 
@@ -87,8 +86,8 @@ class StreamReader:
             end = await self._find_end(link)
             subscription = await self._resume(link, end)
         if subscription is None:
-            if self._read_before is not None:
-                await self._read_before(link, self.connection)
+            if self.read_before is not None:
+                await self.read_before(link, self.connection)
             async with asyncio.timeout(_SETUP_TIMEOUT):
                 subscription = await self._open(link, "first")
         self.connection.mark_up()

@@ -14,13 +14,15 @@ from pamqp.base import Frame
 
 from bridge.amqp.channel import Channel, ChannelClosedError
 from bridge.amqp.link import Link
-from bridge.config.model import Amqp, InvalidQueue, Queue, Stream
+from bridge.config.model import Amqp, InvalidQueue, Queue, State, Stream
 from bridge.errors import BridgeError
 from bridge.model import CONTROL_EXCHANGE, INSTANCES_EXCHANGE, LOG_EXCHANGE, PRESENCE_EXCHANGE
 
 MARKER_KEY: Final = "log.end"
 """Routing key of the marker by which a reader learns where the log ends."""
 OWN_EXCHANGES: Final = (LOG_EXCHANGE, CONTROL_EXCHANGE, PRESENCE_EXCHANGE, INSTANCES_EXCHANGE)
+STATE_BINDINGS: Final = ((CONTROL_EXCHANGE, "user.revoke"), (CONTROL_EXCHANGE, "user.ban"))
+"""What the state receives besides the values of events that are retained."""
 OWN_BINDINGS: Final = ((LOG_EXCHANGE, "#"), (CONTROL_EXCHANGE, "#"))
 """What the log receives besides events."""
 LIVE_ARGUMENTS: Final[Mapping[str, str | int]] = {
@@ -49,11 +51,13 @@ class Topology(Struct, frozen=True, kw_only=True):
     """All topic exchanges that events come from and commands go to."""
     bindings: tuple[tuple[str, str], ...] = ()
     """(exchange, binding key) of everything that the log must receive."""
+    state_bindings: tuple[tuple[str, str], ...] = ()
+    """(exchange, binding key) of the events whose last values outlive the log."""
     live_bindings: tuple[tuple[str, str], ...] = ()
     """(exchange, binding key) of everything that goes round the log."""
 
 
-def stream_arguments(stream: Stream) -> Arguments:
+def stream_arguments(stream: Stream | State) -> Arguments:
     """Arguments of the stream; segments are a sixteenth of it, since only whole segments are dropped."""
     return {
         "x-queue-type": "stream",
@@ -98,6 +102,15 @@ async def declare_log(link: Link, config: Amqp, topology: Topology) -> None:
         name = config.stream.name
         await declarer.queue(name, stream_arguments(config.stream), "amqp.stream")
         await declarer.bindings(name, (*topology.bindings, *OWN_BINDINGS))
+
+
+async def declare_state(link: Link, config: Amqp, topology: Topology) -> None:
+    """Declare the stream of what outlives the log, its exchange, and the bindings to the sources."""
+    name = config.state.name
+    async with _Declarer(link) as declarer:
+        await declarer.exchanges((*topology.exchanges, CONTROL_EXCHANGE, name))
+        await declarer.queue(name, stream_arguments(config.state), "amqp.state")
+        await declarer.bindings(name, ((name, "#"), *STATE_BINDINGS, *topology.state_bindings))
 
 
 async def declare_queue(

@@ -139,13 +139,13 @@ class Event(Section, frozen=True, kw_only=True):
     """`sender`: not back to the client whose command the event is."""
     remember: str | None = None
     """The room whose `{room.last.<event>...}` and `{room.last_activity}` the event becomes."""
+    retain: bool = False
+    """Keep the last value of each room: whoever joins it receives that at once, after restarts too."""
     max_age: Duration | None = None
     """An event older than this is dropped."""
     live: bool = False
     """Round the log, with the least delay, to whoever is connected at this moment: nothing is kept of it, and
     a client that comes back is not told. For typing, cursors and the like: the next one comes soon."""
-    retain: bool = False
-    """Keep the last value of each room: whoever joins it receives that at once, after restarts too."""
 
 
 class Command(Section, frozen=True, kw_only=True):

@@ -20,13 +20,15 @@ from bridge.rules.emits import EmitTemplate
 from bridge.rules.namespaces import NamespaceRules
 from bridge.state.verdicts import Exclusions, Revocations, Verdict
 
+REVOKE_KEY: Final = "user.revoke"
+BAN_KEY: Final = "user.ban"
 _REVOKED: Final = Refuse(code=Code.INVALID_TOKEN, message="The token has been revoked")
 _FOREVER: Final = 253_402_300_799.0  # the end of the year 9999
 _DISCONNECTED: Final = Refuse(code=Code.FORBIDDEN, message="Disconnected by an operator")
 
 log = structlog.get_logger()
 
-User = Annotated[str, Meta(min_length=1, max_length=128)]
+User = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[^\s\x00-\x1f\x7f-\x9f]+$")]
 Tenant = Annotated[str, Meta(max_length=1024)]
 Name = Annotated[str, Meta(min_length=1, max_length=1024)]
 Moment = float | Annotated[datetime, Meta(tz=True)]
@@ -79,6 +81,10 @@ class Evict(_Order, frozen=True, kw_only=True):
     namespace: Name | None = None
     user: User | None = None
     tenant: Tenant | None = None
+
+
+VerdictKey = tuple[str, str] | tuple[str, str, str]
+"""`user.revoke` and an identity, or `user.ban`, a system (`""` is all) and an identity."""
 
 
 class Ending(Protocol):
@@ -134,11 +140,13 @@ class Control:
         """Told which sessions were ended, so that those who are away are not awaited any more."""
         self.on_evicted: Callable[[Selection, str], None] = lambda *_: None
         """Told which sessions had to leave a room, so that those who are away do not come back into it."""
+        self.on_verdict: Callable[[VerdictKey, Verdict, Delivery, float], None] = lambda *_: None
+        """Told of each revocation and ban that is read, after it was noted, so that it may be kept."""
 
     def register(self, messages: OwnMessages) -> None:
         """Take the orders among the messages of `bridge.control`."""
-        messages.register("user.revoke", Revoke, self._revoke)
-        messages.register("user.ban", Ban, self._ban)
+        messages.register(REVOKE_KEY, Revoke, self._revoke)
+        messages.register(BAN_KEY, Ban, self._ban)
         messages.register("user.disconnect", Disconnect, self._disconnect)
         messages.register("room.evict", Evict, self._evict)
 
@@ -159,6 +167,7 @@ class Control:
                     ended += 1
             self.on_ended(Selection(identity=identity))
             self._note(delivery, order, ended)
+        self.on_verdict((REVOKE_KEY, identity), verdict, delivery, now)
         return ()
 
     def _ban(self, order: Ban, delivery: Delivery, now: float) -> Sequence[Emission]:
@@ -172,6 +181,7 @@ class Control:
             if until > now:
                 ended = self._end_all(selection, excluded(until - now))
             self._note(delivery, order, ended)
+        self.on_verdict((BAN_KEY, order.system or "", identity), verdict, delivery, now)
         return ()
 
     def _disconnect(self, order: Disconnect, delivery: Delivery, now: float) -> Sequence[Emission]:
@@ -236,8 +246,8 @@ class Control:
 
 
 def _time_of(delivery: Delivery, now: float) -> float:
-    """When an order was given: by its own word, but not in the future."""
-    return now if delivery.timestamp is None else min(delivery.timestamp, now)
+    """When an order was given: by its own word, but not in the future; in whole seconds, as AMQP has them."""
+    return (now if delivery.timestamp is None else min(delivery.timestamp, now)) // 1
 
 
 def _to_seconds(moment: Moment) -> float:

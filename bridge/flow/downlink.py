@@ -9,7 +9,7 @@ from msgspec import structs
 
 from bridge.flow.log_window import LogWindow
 from bridge.flow.oddities import DUPLICATE, Oddities
-from bridge.flow.ports import Fanout, TakeOwn
+from bridge.flow.ports import Fanout, KeepLast, TakeOwn
 from bridge.model import Delivery, Emission, Place
 from bridge.rules.compile import Rules
 from bridge.rules.event_plan import EventPlan, plan_event
@@ -31,8 +31,12 @@ class Downlink:
         clock: Callable[[], float],
         own: Mapping[str, TakeOwn],
         window: LogWindow,
+        keep: KeepLast,
     ) -> None:
-        """`clock` gives epoch seconds; `own` takes what the bridge's own exchanges bring, by exchange."""
+        """`clock` gives epoch seconds; `own` takes what the bridge's own exchanges bring, by exchange.
+
+        `keep` is told of each delivery whose last value is retained.
+        """
         self._rules = rules
         self._own = own
         self._remembered = remembered
@@ -42,6 +46,7 @@ class Downlink:
         self._clock = clock
         self._duplicates = Duplicates(rules.config.limits.duplicates)
         self._window = window
+        self._keep = keep
         self._warming_up = True
 
     def caught_up(self) -> None:
@@ -70,6 +75,8 @@ class Downlink:
         plan = self._plan(delivery, now)
         for last in plan.remembers:
             self._remembered.put(last)
+        if plan.retained is not None:
+            self._keep(delivery, plan.retained, now)
         if not self._warming_up:
             if plan.emissions and delivery.timestamp is not None:
                 self._metrics.event_age.observe(max(0.0, now - delivery.timestamp))

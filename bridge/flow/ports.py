@@ -16,6 +16,23 @@ TakeOwn = Callable[[Delivery, float], Sequence[Emission]]
 """Takes one message of the bridge's own from the log, at `now` (epoch seconds); returns what it leads to."""
 
 
+KeepLast = Callable[[Delivery, Sequence[Emission], float], None]
+"""Takes a delivery that `bridge.state` holds too, with what is retained of it, at `now` (epoch seconds)."""
+
+
+class StateSink(Protocol):
+    """Takes what has outlived the log, before the first event of the log."""
+
+    def begin(self) -> None:
+        """The state is about to be read from its beginning; once more when that was broken off."""
+
+    def take(self, copies: Sequence[Delivery]) -> None:
+        """Take the next deliveries of the state, in order."""
+
+    def end(self) -> None:
+        """The state has been read whole."""
+
+
 class EventReader(Protocol):
     """Reads the events of the log (or of a queue) and hands them over in batches, in order, for ever."""
 

@@ -24,7 +24,7 @@ class _Known(Struct):
     """The same, as it grows."""
 
     events: dict[str, object]
-    time: float
+    time: float | None
 
 
 class Remembered:
@@ -43,7 +43,8 @@ class Remembered:
         known = self._rooms.get(last.room)
         if known is not None:
             known.events[last.event] = last.body
-            known.time = last.time
+            if last.time is not None:
+                known.time = last.time
             self._rooms.move_to_end(last.room)
             return
         self._rooms[last.room] = _Known({last.event: last.body}, last.time)

@@ -18,7 +18,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
     """One decision; a later one about the same user takes its place."""
 
     time: float
-    """When it was made (epoch seconds)."""
+    """When it was made (epoch seconds, whole ones)."""
     until: float
     """When it ends; one that has ended is forgotten, so that a decision may also be taken back."""
     stamped: bool = True
@@ -90,7 +90,7 @@ class Revocations(Verdicts[str]):
         issued = principal.claims.get("iat")
         if isinstance(issued, bool) or not isinstance(issued, int | float):
             return True
-        return issued < verdict.time // 1 + 1
+        return issued < verdict.time + 1
 
 
 class Exclusions(Verdicts[tuple[str, str]]):

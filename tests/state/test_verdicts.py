@@ -87,7 +87,7 @@ def test_a_revocation_covers_what_was_issued_before_it_or_says_nothing(
 ) -> None:
     """Whole seconds: what was issued in the second of the revocation may be older than it."""
     revocations = Revocations()
-    revocations.put("ann", verdict(900.5), NOW)
+    revocations.put("ann", verdict(900), NOW)
     assert revocations.covers(principal(**claims), NOW) is revoked
 
 

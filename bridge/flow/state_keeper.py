@@ -1,0 +1,283 @@
+"""Keeps what outlives the log: reads `bridge.state` at a start, and writes again what its stream would drop.
+
+The broker itself copies into the state what is to last: orders of operators and values of retained
+events, under their own exchange and key. What an instance writes again stands under the exchange of the
+state, with a header that says what it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+from uuid import uuid4
+
+import msgspec
+import structlog
+from msgspec import Struct, structs
+
+from bridge.flow.control import BAN_KEY, REVOKE_KEY, VerdictKey
+from bridge.flow.ports import Publisher, TakeOwn
+from bridge.model import CONTROL_EXCHANGE, Delivery, Emission, Place, PublishMessage, PublishOutcome
+from bridge.rules.compile import Rules
+from bridge.rules.event_plan import plan_event
+from bridge.state.remembered import Remembered
+from bridge.state.retained import Kept, Retained
+from bridge.state.upkeep import Upkeep
+from bridge.state.verdicts import Exclusions, Revocations, Verdict
+
+ORIGIN_HEADER: Final = "origin"
+"""Of a message that was written again: an `Origin` in JSON."""
+_INTERVAL: Final = 10.0
+_LAG: Final = 10.0
+"""Seconds within which whoever reads the log sees what the broker put into the state before it."""
+_OVERHEAD: Final = 300
+"""Bytes of a message in the stream beside its body."""
+
+log = structlog.get_logger()
+
+
+class Origin(Struct, frozen=True, kw_only=True):
+    """What a message was that now stands in the state again; its key and body are the message's own."""
+
+    exchange: str
+    written: float
+    """When it was written again (epoch seconds)."""
+    timestamp: float | None = None
+    message_id: str | None = None
+    content_type: str | None = None
+    headers: dict[str, object] = {}
+
+
+class StateKeeper:
+    """One book of what must last, and when each part of it was last written; implements `StateSink`.
+
+    All instances keep it, since any of them may become the eldest, which alone writes.
+    """
+
+    def __init__(
+        self,
+        rules: Rules,
+        retained: Retained,
+        remembered: Remembered,
+        revocations: Revocations,
+        exclusions: Exclusions,
+        obey: TakeOwn,
+        publisher: Publisher,
+        clock: Callable[[], float],
+    ) -> None:
+        """`obey` takes the orders of operators; `clock` gives epoch seconds."""
+        state = rules.config.amqp.state
+        self._rules = rules
+        self._name = state.name
+        self._window = float(rules.config.amqp.stream.max_age)
+        self._retained = retained
+        self._remembered = remembered
+        self._revocations = revocations
+        self._exclusions = exclusions
+        self._obey = obey
+        self._publisher = publisher
+        self._clock = clock
+        self._upkeep: Upkeep[Kept | VerdictKey] = Upkeep(state.max_age, state.max_bytes)
+        self._origin = msgspec.json.Decoder(Origin)
+        self._reading: float | None = None
+        """While the state is read: a time by which what is being read had been written."""
+        self._warming_up = True
+
+    def caught_up(self) -> None:
+        """The log was read up to the moment of the start: from here on deliveries are new."""
+        self._warming_up = False
+
+    def keep(self, delivery: Delivery, emissions: Sequence[Emission], now: float) -> None:
+        """A delivery came that the broker has copied into the state, with what is retained of it."""
+        if delivery.offset is not None:
+            place = Place(delivery.offset, delivery.checksum)
+            emissions = [structs.replace(emission, place=place) for emission in emissions]
+        kept, gone = self._retained.put(delivery, emissions)
+        for each in gone:
+            self._upkeep.forget(each)
+        size = _size_of(delivery)
+        if kept is None:
+            self._upkeep.pass_over(size)
+            return
+        self._note(kept, size, now)
+        if any(each.rewritten is not None and now - each.rewritten < _LAG for each in gone):
+            # The old value may have been written behind the new one.
+            self._upkeep.hasten(kept)
+
+    def note_verdict(self, key: VerdictKey, verdict: Verdict, delivery: Delivery, now: float) -> None:
+        """An order was read that the broker has copied into the state."""
+        size = _size_of(delivery)
+        if self._find_verdict(key, now) != verdict:
+            self._upkeep.pass_over(size)
+            return
+        self._note(key, size, now)
+        if not verdict.stamped:
+            self._upkeep.hasten(key)
+
+    def begin(self) -> None:
+        """The state is about to be read from its beginning."""
+        self._upkeep.begin()
+        self._reading = 0.0
+
+    def take(self, copies: Sequence[Delivery]) -> None:
+        """Take the next deliveries of the state, in order."""
+        now = self._clock()
+        for copy in copies:
+            try:
+                self._take(copy, now)
+            except Exception:
+                # The loop's top: one message's fault must not stop what is behind it.
+                log.exception("state.failed", key=copy.routing_key, offset=copy.offset)
+
+    def end(self) -> None:
+        """The state has been read whole."""
+        self._reading = None
+
+    async def run(self, is_eldest: Callable[[], bool], interval: float = _INTERVAL) -> None:
+        """Write again what the state would drop, whenever this instance is the eldest, until cancelled."""
+        while True:
+            await asyncio.sleep(interval)
+            self._forget_ended()
+            if not self._warming_up and is_eldest():
+                await self._write_due()
+
+    async def _write_due(self) -> None:
+        """Write what is due; what the broker does not take now is due again the next time."""
+        now = self._clock()
+        written = 0
+        for key in self._upkeep.due(now):
+            message = self._to_message(key, now)
+            if message is None:
+                self._upkeep.forget(key)
+                continue
+            if isinstance(key, Kept):
+                key.rewritten = now
+            outcome = await self._publisher.publish(message)
+            if outcome is PublishOutcome.REJECTED:
+                log.error("state.refused", key=message.routing_key)
+                self._upkeep.forget(key)
+            elif outcome is not PublishOutcome.CONFIRMED:
+                log.warning("state.not_written", outcome=outcome)
+                return
+            else:
+                written += 1
+                self._note_written(key, len(message.body) + _OVERHEAD, now)
+        if written:
+            log.info("state.written_again", messages=written)
+
+    def _note_written(self, key: Kept | VerdictKey, size: int, now: float) -> None:
+        if isinstance(key, Kept):
+            if not key.rooms:  # another value has come meanwhile
+                self._upkeep.pass_over(size)
+                return
+        else:
+            verdict = self._find_verdict(key, now)
+            if verdict is not None and not verdict.stamped:
+                self._put_verdict(key, structs.replace(verdict, stamped=True), now)
+        self._upkeep.note(key, size, now)
+
+    def _take(self, copy: Delivery, now: float) -> None:
+        delivery, written = self._restore(copy)
+        if written is not None and self._reading is not None:
+            self._reading = max(self._reading, min(written, now))
+        if delivery is None:
+            return
+        if delivery.exchange == CONTROL_EXCHANGE:
+            self._obey(delivery, now)
+            return
+        plan = plan_event(self._rules, delivery, now)
+        for last in plan.remembers:
+            self._remembered.put(structs.replace(last, time=delivery.timestamp))
+        if plan.retained is not None:
+            self.keep(delivery, plan.retained, now)
+
+    def _restore(self, copy: Delivery) -> tuple[Delivery | None, float | None]:
+        """What a message of the state was before it was copied, and when that was; None is a marker."""
+        if copy.exchange != self._name:
+            return structs.replace(copy, offset=None), copy.timestamp
+        header = copy.headers.get(ORIGIN_HEADER)
+        if not isinstance(header, str):
+            return None, copy.timestamp
+        origin = self._origin.decode(header)
+        delivery = Delivery(
+            exchange=origin.exchange,
+            routing_key=copy.routing_key,
+            body=copy.body,
+            content_type=origin.content_type,
+            headers=origin.headers,
+            message_id=origin.message_id,
+            timestamp=origin.timestamp,
+        )
+        return delivery, origin.written
+
+    def _note(self, key: Kept | VerdictKey, size: int, now: float) -> None:
+        if self._reading is not None:
+            self._upkeep.note(key, size, self._reading)
+        elif self._warming_up:
+            # It was in the state already, at a place that the log does not tell.
+            self._upkeep.note_early(key, now - self._window)
+        else:
+            self._upkeep.note(key, size, now)
+
+    def _forget_ended(self) -> None:
+        """Let go of verdicts that ended, once there are many of them."""
+        lasting = len(self._revocations) + len(self._exclusions) + len(self._retained)
+        if len(self._upkeep) > 1000 + 2 * lasting:
+            now = self._clock()
+            self._upkeep.keep(lambda key: isinstance(key, Kept) or self._find_verdict(key, now) is not None)
+
+    def _find_verdict(self, key: VerdictKey, now: float) -> Verdict | None:
+        if len(key) == 2:
+            return self._revocations.get(key[1], now)
+        return self._exclusions.get(key[1:], now)
+
+    def _put_verdict(self, key: VerdictKey, verdict: Verdict, now: float) -> None:
+        if len(key) == 2:
+            self._revocations.put(key[1], verdict, now)
+        else:
+            self._exclusions.put(key[1:], verdict, now)
+
+    def _to_message(self, key: Kept | VerdictKey, now: float) -> PublishMessage | None:
+        """What to write again; None of what need not last any more."""
+        if isinstance(key, Kept):
+            if not key.rooms:
+                return None
+            old = key.delivery
+            origin = Origin(
+                exchange=old.exchange,
+                written=now,
+                timestamp=old.timestamp,
+                message_id=old.message_id,
+                content_type=old.content_type,
+                headers={name: value for name, value in old.headers.items() if name != "x-stream-offset"},
+            )
+            return self._make(old.routing_key, old.body, origin, now)
+        verdict = self._find_verdict(key, now)
+        if verdict is None:
+            return None
+        tenant, _, user = key[-1].rpartition("\0")
+        body: dict[str, object] = {"user": user, "until": verdict.until}
+        if tenant:
+            body["tenant"] = tenant
+        if len(key) == 3 and key[1]:
+            body["system"] = key[1]
+        origin = Origin(exchange=CONTROL_EXCHANGE, written=now, timestamp=verdict.time)
+        return self._make(BAN_KEY if len(key) == 3 else REVOKE_KEY, msgspec.json.encode(body), origin, now)
+
+    def _make(self, key: str, body: bytes, origin: Origin, now: float) -> PublishMessage:
+        header = msgspec.json.encode(origin, enc_hook=str).decode()
+        return PublishMessage(
+            exchange=self._name,
+            routing_key=key,
+            body=body,
+            message_id=uuid4().hex,
+            type=key,
+            timestamp=now,
+            headers={ORIGIN_HEADER: header},
+            content_type="application/octet-stream",
+        )
+
+
+def _size_of(delivery: Delivery) -> int:
+    return len(delivery.body) + _OVERHEAD
