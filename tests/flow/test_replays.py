@@ -1,6 +1,5 @@
 """Joins with `since`: what was missed comes once, in order, before anything newer; or the client is told."""
 
-from collections.abc import AsyncIterator
 from itertools import count
 
 import pytest
@@ -47,11 +46,11 @@ def texts(client: RecordingClient) -> list[object]:
 
 
 @pytest.fixture
-async def log(club: Club) -> AsyncIterator[Log]:
+async def log(club: Club) -> Log:
     """The log of the club, with something in it."""
     log = Log(club)
     await log.say("a", "b", "c")
-    yield log
+    return log
 
 
 async def sit(client: RecordingClient, table: str = "1", ack: int = 1, **fields: object) -> dict[str, object]:

@@ -113,6 +113,10 @@ ROUTES = """
         events:
           table.{table}.said: {schema: Said}
         commands: {sit: *sit, stand: *stand}
+      /lobby:
+        on_connect: {emit: {welcome: {user: "{user.sub}"}}}
+        events:
+          table.{table}.any: {schema: Said}
       /bar:
         limits: {rate: [2/s, 5/min], ban: {after: 3, within: 60s, duration: 300s}}
         commands: {sip: {}}
@@ -243,8 +247,9 @@ class Club:
         connection: str = "",
         bearer: str | None = None,
         query: Mapping[str, str] | None = None,
+        slow: bool = False,
     ) -> RecordingClient | ConnectRefused:
-        """Connect as the edge does it."""
+        """Connect as the edge does it; a slow client takes one replay at a time."""
         number = next(self._numbers)
         client = RecordingClient(
             self.gateway,
@@ -253,6 +258,7 @@ class Club:
             f"sid-{number}",
             head=self._head,
         )
+        client.is_slow = slow
         headers = {} if bearer is None else {"authorization": bearer}
         request = ConnectRequest(auth=auth, headers=headers, query=query or {}, remote="192.0.2.1")
         answer = await self.gateway.connect(client, request)

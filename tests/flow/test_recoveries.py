@@ -1,0 +1,418 @@
+"""Coming back to a session: its rooms, and what was missed, once and in order; or the client is told."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from bridge.errors import Code
+from bridge.flow.ports import ConnectRefused
+from bridge.model import EVERYONE
+from tests.flow.test_replays import BIG, Log, cursor, log, sit, texts
+from tests.support.club import Club
+from tests.support.fakes import RecordingClient, settle
+
+__all__ = ["log"]
+
+
+class Page:
+    """A page with the official client: it keeps its pid, and the last string that any event ended with."""
+
+    def __init__(self, club: Club, user: str = "ann", namespace: str = "/hall", **claims: object) -> None:
+        self.club = club
+        self.user = user
+        self.namespace = namespace
+        self.claims = claims
+        self.pid: object = None
+        self.offset: object = None
+        self.recovered = False
+        self.is_slow = False
+        self.client: RecordingClient
+
+    async def connect(self, **auth: object) -> RecordingClient:
+        """Connect, for the first time or again."""
+        return self.take(await self.try_connect(**auth))
+
+    async def try_connect(self, **auth: object) -> RecordingClient | ConnectRefused:
+        """The same, which may fail."""
+        held = {} if self.pid is None else {"pid": self.pid}
+        if held and self.offset is not None:
+            held["offset"] = self.offset
+        token = {} if self.user == "nobody" else {"token": self.club.token(self.user, **self.claims)}
+        shown = {**token, "recover": True, **held, **auth}
+        return await self.club.try_connect(self.namespace, shown, slow=self.is_slow)
+
+    def take(self, client: RecordingClient | ConnectRefused) -> RecordingClient:
+        """Take note of what the CONNECT packet says."""
+        assert isinstance(client, RecordingClient), client
+        pid = client.payload.get("pid")
+        self.recovered = pid is not None and pid == self.pid
+        assert client.payload.get("recovered", False) == self.recovered
+        self.pid, self.client = pid, client
+        return client
+
+    def drop(self, received: int | None = None) -> None:
+        """The connection breaks, after so many of the last packets that were sent to it."""
+        if received is not None:
+            del self.client.log[received:]
+        for name, args in self.client.log:
+            if isinstance(name, str) and isinstance(args[-1], str):
+                self.offset = args[-1]
+        self.client.drop()
+
+    @property
+    def texts(self) -> list[object]:
+        """What it heard on its present connection."""
+        return texts(self.client)
+
+
+@pytest.fixture
+async def page(club: Club) -> Page:
+    """Ann's page."""
+    return Page(club)
+
+
+async def test_a_client_that_wants_to_come_back_is_given_a_secret(club: Club, log: Log, page: Page) -> None:
+    """And the cursor of now; whoever does not ask for it gets neither."""
+    client = await page.connect()
+    assert client.payload.keys() == {"pid", "offset"}
+    assert client.payload["offset"] == cursor(16)
+    assert len(str(client.payload["pid"])) >= 22
+    plain = await club.connect("bob")
+    assert plain.payload == {}
+    assert not plain.recovers
+
+
+async def test_a_lost_session_goes_on(club: Club, log: Log, page: Page) -> None:
+    """With its sid and its rooms; what was missed comes in order, once, before what is new."""
+    first = await page.connect()
+    await sit(first)
+    await log.say("d")
+    page.drop()
+    await log.say("e", "f")
+    back = await page.connect()
+    assert back.payload == {"pid": page.pid, "recovered": True, "offset": cursor(19)}
+    assert back.sid == first.sid
+    assert club.memberships.rooms_of("/hall", back) == (EVERYONE, "user:ann", "table:1")
+    assert page.texts == ["e", "f"]
+    await log.say("g")
+    assert page.texts == ["e", "f", "g"]
+    assert club.count("bridged_recoveries_total", by="session", recovered="true") == 1
+
+
+async def test_a_session_that_received_nothing_comes_back_from_its_start(log: Log, page: Page) -> None:
+    """The official client names no offset then."""
+    await page.connect()
+    page.drop()
+    await log.say("d", key="any")
+    back = await page.connect()
+    assert page.recovered
+    assert back.payload["offset"] == cursor(16)
+    assert len(back.log) == 1
+
+
+async def test_again_and_again(log: Log, page: Page) -> None:
+    """Also with nothing missed in between, and with replayed events alone."""
+    await page.connect()
+    await sit(page.client)
+    for number in range(6):
+        page.drop()
+        if number % 2:
+            await log.say(f"missed {number}")
+        await page.connect()
+        assert page.recovered
+        assert page.texts == ([f"missed {number}"] if number % 2 else [])
+
+
+async def test_the_greeting_comes_before_what_was_missed(club: Club, log: Log, page: Page) -> None:
+    """Its cursor is what the client had: cut behind it, the client still misses all of it."""
+    page.namespace = "/lobby"
+    await page.connect()
+    assert page.client.names == ["welcome"]
+    page.drop()
+    await log.say("d", "e", key="any")
+    back = await page.connect()
+    assert back.names == ["welcome", "any", "any"]
+    page.drop(received=1)
+    back = await page.connect()
+    assert page.recovered
+    assert back.names == ["welcome", "any", "any"]
+
+
+@pytest.mark.parametrize(
+    "offset", ["19-00000000", "nonsense", "", 5, [], {}, "x" * 10_000, "9" * 17 + "-abcd0009"]
+)
+async def test_an_offset_that_is_none_begins_anew(club: Club, log: Log, page: Page, offset: object) -> None:
+    """With a new secret: nothing is missed unseen."""
+    await page.connect()
+    await sit(page.client)
+    await log.say("d")
+    page.drop()
+    old = page.pid
+    connecting = asyncio.ensure_future(page.try_connect(offset=offset))
+    await settle()
+    await club.clock.advance(5)  # for the one that is ahead of the log
+    page.take(await connecting)
+    assert not page.recovered
+    assert page.pid != old
+    assert club.memberships.rooms_of("/hall", page.client) == (EVERYONE, "user:ann")
+
+
+async def test_an_offset_of_before_the_session_is_as_none(log: Log, page: Page) -> None:
+    """The official client keeps the one that could not be recovered, until it receives another."""
+    await page.connect()
+    page.drop()
+    await log.say("d", key="any")
+    page.offset = "4-00000000"
+    await page.connect()
+    assert page.recovered
+    assert len(page.client.log) == 1
+
+
+@pytest.mark.parametrize("pid", ["", "x", 5, [], {}, True, "x" * 10_000, "\ud800"])
+async def test_a_pid_that_is_none_begins_anew(club: Club, log: Log, page: Page, pid: object) -> None:
+    """Whatever its type."""
+    client = await page.connect(pid=pid)
+    assert client.payload["recovered"] is False
+    assert isinstance(client.payload["pid"], str)
+
+
+async def test_what_the_ring_does_not_reach_is_said(club: Club, log: Log, page: Page) -> None:
+    """Older than the history: a new session, of which the client is told."""
+    await page.connect()
+    await sit(page.client)
+    page.drop()
+    for number in range(400):
+        await log.say(f"{number} {BIG}")
+    await page.connect()
+    assert not page.recovered
+    assert page.texts == []
+
+
+async def test_a_session_is_kept_for_its_window(club: Club, log: Log, page: Page) -> None:
+    """Two minutes, unless the configuration says otherwise."""
+    await page.connect()
+    page.drop()
+    await club.clock.advance(119)
+    await page.connect()
+    assert page.recovered
+    page.drop()
+    await club.clock.advance(121)
+    await page.connect()
+    assert not page.recovered
+
+
+async def test_who_leaves_on_purpose_does_not_come_back_to_it(log: Log, page: Page) -> None:
+    """A disconnect of the namespace, by either side."""
+    await page.connect()
+    page.client.leave()
+    await page.connect()
+    assert not page.recovered
+    page.client.disconnect()
+    await page.connect()
+    assert not page.recovered
+
+
+async def test_a_session_is_its_users(club: Club, log: Log, page: Page) -> None:
+    """Whoever else shows its pid gets nothing and takes nothing away; nor does another tenant or namespace."""
+    await page.connect()
+    await sit(page.client)
+    page.drop()
+    await log.say("d")
+    for other in (Page(club, "eve"), Page(club, "ann", tenant="t"), Page(club, "ann", "/lobby")):
+        other.pid = page.pid
+        await other.connect()
+        assert not other.recovered
+        assert other.texts == []
+    await page.connect()
+    assert page.recovered
+    assert page.texts == ["d"]
+
+
+async def test_a_stolen_pid_does_not_end_the_connection_of_its_user(club: Club, log: Log, page: Page) -> None:
+    """Only who may have the session takes the place of its connection."""
+    await page.connect()
+    thief = Page(club, "eve")
+    thief.pid = page.pid
+    await thief.connect()
+    assert not page.client.is_gone
+
+
+async def test_the_stale_connection_gives_way(club: Club, log: Log, page: Page) -> None:
+    """The client is back before the server has missed it: one of both is left, which has everything once."""
+    first = await page.connect()
+    await sit(first)
+    await log.say("d")
+    stale_log = list(first.log)
+    await log.say("e")
+    del first.log[len(stale_log) :]  # it never arrived
+    page.offset = stale_log[-1][1][-1]
+    back = await page.connect()
+    assert page.recovered
+    assert first.is_gone
+    assert page.texts == ["e"]
+    assert back.sid == first.sid
+    assert len(club.sessions) == 1
+    assert club.memberships.members("/hall", "table:1") == (back,)
+
+
+async def test_the_stale_connection_does_not_count_against_the_users_number(club: Club, log: Log) -> None:
+    """Somebody with as many connections as there may be comes back to any of them."""
+    pages = [Page(club), Page(club)]
+    for page in pages:
+        await page.connect()
+    third = await Page(club).try_connect()
+    assert isinstance(third, ConnectRefused)
+    assert third.code is Code.TOO_MANY_CONNECTIONS
+    await pages[0].connect()
+    assert pages[0].recovered
+    assert len(club.sessions) == 2
+
+
+async def test_access_is_asked_anew(club: Club, log: Log, page: Page) -> None:
+    """Whoever has lost one of its rooms gets nothing of them, and a new session."""
+    await page.connect()
+    await sit(page.client)
+    page.drop()
+    await log.say("secret")
+    page.claims = {"tables": ["2"]}
+    await page.connect()
+    assert not page.recovered
+    assert page.texts == []
+    assert club.memberships.rooms_of("/hall", page.client) == (EVERYONE, "user:ann")
+
+
+async def test_another_token_of_the_same_user_will_do(club: Club, log: Log, page: Page) -> None:
+    """Rooms that its claims name by themselves are entered, as of now."""
+    await page.connect()
+    await sit(page.client)
+    page.drop()
+    await log.say("d")
+    page.claims = {"tables": ["1", "3"], "floor": "attic"}
+    await page.connect()
+    assert page.recovered
+    assert page.texts == ["d"]
+    assert set(club.memberships.rooms_of("/hall", page.client)) == {
+        EVERYONE,
+        "user:ann",
+        "table:1",
+        "floor:attic",
+    }
+
+
+async def test_an_expired_token_is_refused(club: Club, log: Log, page: Page) -> None:
+    """Coming back is connecting: admission is asked as ever, and the session waits for a good token."""
+    await page.connect()
+    page.drop()
+    refused = await page.try_connect(token="nonsense")
+    assert isinstance(refused, ConnectRefused)
+    assert refused.code is Code.INVALID_TOKEN
+    await page.connect()
+    assert page.recovered
+
+
+async def test_a_room_that_was_left_stays_left(club: Club, log: Log, page: Page) -> None:
+    """What came in it meanwhile is nobody's business any more."""
+    await page.connect()
+    await sit(page.client)
+    page.client.send("stand", {"table": "1"}, ack=2)
+    await settle()
+    page.drop()
+    await log.say("d")
+    await page.connect()
+    assert page.recovered
+    assert page.texts == []
+    assert not club.memberships.contains("/hall", "table:1", page.client)
+
+
+async def test_what_was_before_a_join_is_not_missed(club: Club, log: Log, page: Page) -> None:
+    """A client whose last event is older than its join has no right to what came in between."""
+    await page.connect()
+    await log.say("heard", key="any")
+    await log.say("before")
+    await sit(page.client)
+    page.drop(received=1)
+    await log.say("after")
+    await page.connect()
+    assert page.recovered
+    assert page.texts == ["after"]
+
+
+async def test_an_open_namespace_has_sessions_too(club: Club, log: Log) -> None:
+    """Nobody has a name there: the secret alone will do."""
+    page = Page(club, "nobody", "/garden/1")
+    await page.connect()
+    page.drop()
+    await page.connect()
+    assert page.recovered
+
+
+async def test_a_late_sign_in_begins_anew(club: Club, log: Log) -> None:
+    """Nobody knows whose session it would be; it gets cursors from its sign-in on."""
+    page = Page(club)
+    await page.connect()
+    page.drop()
+    page.user = "nobody"
+    client = await page.connect()
+    assert not page.recovered
+    client.send("authenticate", {"token": club.token("ann")})
+    await settle()
+    await sit(client)
+    await log.say("d")
+    page.drop()
+    page.user = "ann"
+    await log.say("e")
+    await page.connect()
+    assert page.recovered
+    assert page.texts == ["e"]
+
+
+async def test_a_cursor_ahead_of_the_reader_is_waited_for(club: Club, log: Log, page: Page) -> None:
+    """As after a move to an instance that lags."""
+    await page.connect()
+    await sit(page.client)
+    await log.say("d")
+    page.drop()
+    page.offset = cursor(25)
+    connecting = asyncio.ensure_future(page.try_connect())
+    await settle()
+    assert not connecting.done()
+    await log.say("e", "f", "g")
+    await settle()
+    page.take(await connecting)
+    assert page.recovered
+    assert page.texts == ["g"]
+
+
+async def test_a_big_gap_is_filled_in_portions(club: Club, log: Log, page: Page) -> None:
+    """Commands wait behind it, and a second drop in the middle of it loses nothing."""
+    await page.connect()
+    await sit(page.client)
+    await log.say("first")
+    page.drop()
+    big = [f"{number} {BIG}" for number in range(60)]
+    for text in big:
+        await log.say(text)
+    page.is_slow = True
+    await page.connect()
+    assert page.recovered
+    heard = page.texts
+    assert 0 < len(heard) < 60
+    page.drop()
+    client = await page.connect()
+    assert page.recovered
+    client.send("knock", ack=7)
+    await settle()
+    while 7 not in client.names:
+        await log.say("live")
+        client.gate.set()
+        await settle()
+    heard += page.texts
+    assert heard[:60] == big
+    assert set(heard[60:]) == {"live"}
+    await log.say("end")
+    assert page.texts[-1] == "end"
+    page.client.leave()
+    await club.clock.advance(300)
+    assert club.left_over() == {}
