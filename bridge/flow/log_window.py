@@ -21,8 +21,8 @@ class LogWindow:
         """`clock` gives epoch seconds that never jump: the wall clock may be set, the log goes on."""
         self.history = history
         self._clock = clock
-        self._time = 0.0
-        """Of the last delivery, as far as it is known."""
+        self._time: float | None = None
+        """Of the last delivery; None while none has said its own."""
         self._warming_up = True
         self._waiting: dict[asyncio.Future[None], int] = {}
 
@@ -34,6 +34,9 @@ class LogWindow:
     def caught_up(self) -> None:
         """From here on deliveries come when they happen."""
         self._warming_up = False
+        if self._time is None:
+            self._time = self._clock()
+            self.history.date(self._time)
 
     def begin_epoch(self) -> None:
         """Another log begins, or the same one behind a gap: what was before means nothing any more."""
@@ -44,9 +47,10 @@ class LogWindow:
         now = self._clock()
         for delivery, emissions in handled:
             if delivery.offset is not None:
-                self._time = self._find_time(delivery.timestamp, now)
-                self.history.append(Place(delivery.offset, delivery.checksum), self._time, emissions)
-        self.history.trim(now)
+                time = self._find_time(delivery.timestamp, now)
+                self.history.append(Place(delivery.offset, delivery.checksum), time, emissions)
+        if self._time is not None:
+            self.history.trim(now)
         if self._waiting:
             self._wake()
 
@@ -79,11 +83,19 @@ class LogWindow:
 
         A stream does not tell. A delivery that does not say it itself, or not credibly, happened about now;
         in the backlog of the start at the time of the one before it, which is 10 s old at most: instances
-        send heartbeats.
+        send heartbeats. Those in front of the first that tells happened before it.
         """
-        if self._warming_up:
-            return self._time if own is None else min(max(own, self._time), now)
-        return own if own is not None and self._time <= own <= now else now
+        last = self._time
+        if last is None:
+            if own is None:
+                return now
+            self._time = min(own, now)
+            self.history.date(self._time)
+        elif self._warming_up:
+            self._time = last if own is None else min(max(own, last), now)
+        else:
+            self._time = own if own is not None and last <= own <= now else now
+        return self._time
 
     def _wake(self) -> None:
         head = self.history.head

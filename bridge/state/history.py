@@ -107,6 +107,11 @@ class History:
         while self._first < len(times) - 1 and times[self._first] < floor:
             self._evict()
 
+    def date(self, time: float) -> None:
+        """Say that all that is here happened at `time`, of which nobody knew better when it was appended."""
+        for index in range(self._first, len(self._times)):
+            self._times[index] = time
+
     def clear(self) -> None:
         """Forget everything: another log begins, or the same one behind a gap."""
         del self._offsets[:], self._checksums[:], self._times[:]
