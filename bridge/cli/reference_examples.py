@@ -19,6 +19,13 @@ amqp:
 amqp:
   stream: {name: bridge.events, max_age: 30m, max_bytes: 2GB}
 """,
+    "Recovery": """\
+recovery: {window: 5m, sessions: 50000}
+""",
+    "State": """\
+amqp:
+  state: {name: bridge.state, max_age: 90d, max_bytes: 256MB}
+""",
     "Queue": """\
 amqp:
   source: queue
