@@ -44,6 +44,23 @@ def test_every_scenario_runs(tmp_path: Path) -> None:
     assert "| fan-out" in done.stdout
 
 
+def test_workers_are_measured_too() -> None:
+    """For docs/scaling.md: all loads, on one worker and on two."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.scaling"],
+        cwd=ROOT,
+        env={**os.environ, "SECONDS": "0.2", "CLIENTS": "10", "WORKERS": "1,2"},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for workers in (1, 2):
+        assert done.stdout.count(f" | {workers} | ") == 5
+        assert f"\n| {workers} | " in done.stdout
+
+
 def test_the_stock_bridge_takes_part(tmp_path: Path) -> None:
     """The rival on python-socketio and aio-pika still works with the versions that are locked."""
     done = subprocess.run(
