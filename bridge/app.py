@@ -256,6 +256,7 @@ class App:
         if self._reading is not None:
             self._reading.cancel()
         await self._uplink.drain()
+        self._presence.close()
         await asyncio.gather(self._sockets.drain(), self._drain_invalid(), self._drain_presence())
         await self._instances.say_stopped()
 

@@ -101,6 +101,10 @@ class Instances:
         """The incarnations that live besides this one."""
         return tuple(one for one in self._table.living if one != self.incarnation)
 
+    def lives(self, incarnation: str) -> bool:
+        """Whether an incarnation lives."""
+        return incarnation in self._table
+
     def count(self) -> int:
         """How many instances live."""
         return len(self._table.living)

@@ -1,4 +1,4 @@
-"""Who is present in which room over all instances: tells the log of own clients, and reads all from it."""
+"""Who is present in which room over all instances: own clients come and go, and the log says it of all."""
 
 from __future__ import annotations
 
@@ -6,66 +6,29 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import structlog
-from msgspec import Struct
-
 from bridge.flow.instances import Instances
 from bridge.flow.occupancy import Occupancy
 from bridge.flow.own_messages import OwnMessages, OwnWriter
+from bridge.flow.presence_messages import (
+    ASKED_KEY,
+    GONE_KEY,
+    JOINED_KEY,
+    LEFT_KEY,
+    SNAPSHOT_KEY,
+    Asked,
+    Gone,
+    Joined,
+    Left,
+    Snapshot,
+)
+from bridge.flow.presence_writer import PresenceWriter
 from bridge.model import Delivery, Emission, Principal, RoomRef
 from bridge.rules.presence_plan import PresencePlans
-from bridge.state.presence import Change, Member, PresenceTable, Seat
-from bridge.state.presence_changes import Joins, Leaves, PresenceChanges
+from bridge.state.presence import Change, PresenceTable, Seat
 
-JOINED_KEY: Final = "presence.joined"
-LEFT_KEY: Final = "presence.left"
-SNAPSHOT_KEY: Final = "presence.snapshot"
-GONE_KEY: Final = "presence.gone"
-PART_BYTES: Final = 60_000
-"""Of members in one message, as JSON."""
 STRANGER_SECONDS: Final = 60.0
 """An instance that tells of members and gives no sign of life for so long has ended unseen."""
 _LOOK_AGAIN: Final = 5.0
-
-log = structlog.get_logger()
-
-
-class Joined(Struct, frozen=True, kw_only=True):
-    """Clients of an instance came into rooms."""
-
-    incarnation: str
-    number: int
-    """Counts the messages of an incarnation about its members: one that comes twice, late, says nothing."""
-    at: float
-    """Epoch seconds."""
-    members: Sequence[Member]
-
-
-class Left(Struct, frozen=True, kw_only=True):
-    """Clients of an instance have gone from rooms."""
-
-    incarnation: str
-    number: int
-    at: float
-    seats: Sequence[Seat]
-
-
-class Snapshot(Struct, frozen=True, kw_only=True):
-    """A part of all members of an instance, for one that has just started."""
-
-    incarnation: str
-    number: int
-    at: float
-    members: Sequence[Member]
-    first: bool
-    last: bool
-
-
-class Gone(Struct, frozen=True, kw_only=True):
-    """The time of grace of an instance that has ended is over: its members have gone."""
-
-    incarnation: str
-    at: float
 
 
 class Presence:
@@ -74,6 +37,10 @@ class Presence:
     What a client does is told to the log, and counts for events when it is read there, by this instance as
     by all others: so all tell the same comings and goings in the same order, as events with a place in
     the log. Only `users` counts own clients at once.
+
+    The members of an instance that has ended have the time of grace, like a client whose connection broke:
+    they may come back, to whichever instance. The eldest then says that it is over, and it is when all
+    read that.
     """
 
     def __init__(
@@ -87,25 +54,22 @@ class Presence:
     ) -> None:
         """`clock` gives epoch seconds."""
         self._plans = plans
+        self._table = table
         self._instances = instances
-        self._writer = writer
+        self._own_writer = writer
+        self._writer = PresenceWriter(instances.incarnation, writer, clock)
         self._occupancy = occupancy
         self._clock = clock
-        self.table = table
-        self._changes = PresenceChanges()
         self._numbers: dict[str, int] = {}
-        self._number = 0
-        self._turn = asyncio.Lock()  # messages about own members go out one after the other
-        self._worker: asyncio.Task[None] | None = None
         self._graces: dict[Seat, asyncio.TimerHandle] = {}
         self._doubled: dict[Seat, int] = {}
         self._ends: dict[str, asyncio.TimerHandle] = {}
-        self._endings: dict[str, asyncio.Task[bool]] = {}
+        self._tasks: dict[str, asyncio.Task[bool]] = {}
         self._closing = False
         instances.answers.append(self._answer)
         instances.on_dead.append(self._end)
         instances.on_stopped.append(self._end)
-        instances.on_own_death.append(self._tell_again)
+        instances.on_own_death.append(lambda: self._writer.tell_again(whole=False))
 
     def register(self, messages: OwnMessages) -> None:
         """Take the messages of the log about presence."""
@@ -113,10 +77,11 @@ class Presence:
         messages.register(LEFT_KEY, Left, self._take_left)
         messages.register(SNAPSHOT_KEY, Snapshot, self._take_snapshot)
         messages.register(GONE_KEY, Gone, self._take_gone)
+        messages.register(ASKED_KEY, Asked, self._take_asked)
 
     def users(self, room: RoomRef) -> int:
         """How many distinct users are in the room, over all instances."""
-        return self.table.users(room)
+        return self._table.users(room)
 
     def enter(self, room: RoomRef, namespace: str, principal: Principal, sid: str) -> None:
         """A client of this instance has come into a room; one that comes back within its grace never went."""
@@ -124,8 +89,8 @@ class Presence:
         timer = self._graces.pop(member.seat, None)
         if timer is not None:
             timer.cancel()
-        elif self.table.enter(member):
-            self._tell(lambda: self._changes.join(member))
+        elif self._table.enter(member):
+            self._writer.join(member)
         else:  # its session is here twice, until its first connection is found dead
             self._doubled[member.seat] = self._doubled.get(member.seat, 0) + 1
 
@@ -139,26 +104,36 @@ class Presence:
         """A client's connection broke: it has gone unless it comes back within `grace` seconds."""
         seat = (room, sid)
         if self._is_double(seat) or self._closing:
-            return  # whoever stops leaves it to the others to wait for its clients
-        loop = asyncio.get_running_loop()
-        self._graces[seat] = loop.call_later(grace, self._leave, seat)
+            return
+        self._graces[seat] = asyncio.get_running_loop().call_later(grace, self._leave, seat)
+
+    def new_epoch(self) -> None:
+        """Messages of the log may have been missed: every instance shall say who is there."""
+        self._publish_once(ASKED_KEY, ASKED_KEY, Asked(by=self._instances.incarnation))
+
+    def close(self) -> None:
+        """Tell of nobody any more: whoever stops leaves it to the others to wait for its clients."""
+        self._closing = True
+        self._writer.close()
 
     async def drain(self) -> None:
-        """From here on tell of nobody any more; wait until the log has been told of all before."""
-        self._closing = True
-        if self._worker is not None:
-            await asyncio.wait([self._worker])
+        """Wait until the log was told of all before `close`; the caller bounds the time."""
+        await self._writer.drain()
 
     def stop(self) -> None:
-        """Forget the times that still run."""
+        """Forget the times that still run, and what is not told yet."""
         self._closing = True
         for timer in (*self._graces.values(), *self._ends.values()):
             timer.cancel()
         self._graces.clear()
         self._ends.clear()
-        for task in (self._worker, *self._endings.values()):
-            if task is not None:
-                task.cancel()
+        self._writer.stop()
+        for task in self._tasks.values():
+            task.cancel()
+
+    def left_over(self) -> int:
+        """What is still held for own clients; nothing once all of them have gone."""
+        return len(self._graces) + len(self._doubled) + len(self._writer.changes.announced)
 
     def _is_double(self, seat: Seat) -> bool:
         left = self._doubled.pop(seat, 0) - 1
@@ -168,64 +143,48 @@ class Presence:
 
     def _leave(self, seat: Seat) -> None:
         self._graces.pop(seat, None)
-        if self.table.exit(seat):
-            self._tell(lambda: self._changes.leave(seat))
-
-    def _tell(self, change: Callable[[], None]) -> None:
-        """Queue a change, and see to it that it is published."""
-        if self._closing:
-            return
-        change()
-        if self._worker is None or self._worker.done():
-            self._worker = asyncio.get_running_loop().create_task(self._publish_changes())
-
-    async def _publish_changes(self) -> None:
-        while len(self._changes):
-            async with self._turn:
-                match self._changes.take(PART_BYTES):
-                    case None:
-                        return
-                    case Joins(members):
-                        await self._writer.write_until_confirmed(JOINED_KEY, self._to_joined(members))
-                    case Leaves(seats):
-                        await self._writer.write_until_confirmed(LEFT_KEY, self._to_left(seats))
+        if self._table.exit(seat):
+            self._writer.leave(seat)
 
     async def _answer(self, _incarnation: str) -> None:
-        """Tell an instance that has just started of all members that the log knows of."""
-        async with self._turn:
-            parts = self._changes.list_announced(PART_BYTES)
-            for number, members in enumerate(parts):
-                first, last = number == 0, number == len(parts) - 1
-                snapshot = self._to_snapshot(members, first=first, last=last)
-                await self._writer.write_until_confirmed(SNAPSHOT_KEY, snapshot)
+        """Tell an instance that has just started who is here."""
+        await self._writer.list_all()
 
-    def _tell_again(self) -> None:
-        """The others hold this instance's members for gone, or are about to."""
-        self._tell(self._changes.renew)
+    def _take_joined(self, message: Joined, delivery: Delivery, _now: float) -> Sequence[Emission]:
+        if not self._is_new(message):
+            return ()
+        changes = self._table.joined(message.incarnation, message.members)
+        return self._report(changes, message.at, delivery)
 
-    def _to_joined(self, members: Sequence[Member]) -> Joined:
-        return Joined(
-            incarnation=self._instances.incarnation, number=self._next(), at=self._clock(), members=members
+    def _take_left(self, message: Left, delivery: Delivery, _now: float) -> Sequence[Emission]:
+        if not self._is_new(message):
+            return ()
+        return self._report(self._table.left(message.incarnation, message.seats), message.at, delivery)
+
+    def _take_snapshot(self, message: Snapshot, delivery: Delivery, _now: float) -> Sequence[Emission]:
+        if not self._is_new(message):
+            return ()
+        changes = self._table.listed(
+            message.incarnation, message.members, first=message.first, last=message.last
         )
+        return self._report(changes, message.at, delivery)
 
-    def _to_left(self, seats: Sequence[Seat]) -> Left:
-        return Left(
-            incarnation=self._instances.incarnation, number=self._next(), at=self._clock(), seats=seats
-        )
+    def _take_gone(self, message: Gone, delivery: Delivery, _now: float) -> Sequence[Emission]:
+        incarnation = message.incarnation
+        timer = self._ends.pop(incarnation, None)
+        if timer is not None:
+            timer.cancel()
+        changes = self._table.gone(incarnation)
+        if not self._is_alive(incarnation):
+            self._numbers.pop(incarnation, None)
+        if incarnation == self._instances.incarnation:
+            self._writer.tell_again(whole=False)
+        return self._report(changes, message.at, delivery)
 
-    def _to_snapshot(self, members: Sequence[Member], *, first: bool, last: bool) -> Snapshot:
-        return Snapshot(
-            incarnation=self._instances.incarnation,
-            number=self._next(),
-            at=self._clock(),
-            members=members,
-            first=first,
-            last=last,
-        )
-
-    def _next(self) -> int:
-        self._number += 1
-        return self._number
+    def _take_asked(self, _message: Asked, _delivery: Delivery, _now: float) -> Sequence[Emission]:
+        if self._instances.lives(self._instances.incarnation):  # else it is from before the start
+            self._writer.tell_again(whole=True)
+        return ()
 
     def _is_new(self, message: Joined | Left | Snapshot) -> bool:
         """Whether it comes for the first time; notes who tells of members without a sign of life."""
@@ -237,45 +196,15 @@ class Presence:
             self._await_end(incarnation, STRANGER_SECONDS)
         return True
 
-    def _take_joined(self, message: Joined, delivery: Delivery, _now: float) -> Sequence[Emission]:
-        if not self._is_new(message):
-            return ()
-        return self._report(self.table.joined(message.incarnation, message.members), message.at, delivery)
-
-    def _take_left(self, message: Left, delivery: Delivery, _now: float) -> Sequence[Emission]:
-        if not self._is_new(message):
-            return ()
-        return self._report(self.table.left(message.incarnation, message.seats), message.at, delivery)
-
-    def _take_snapshot(self, message: Snapshot, delivery: Delivery, _now: float) -> Sequence[Emission]:
-        if not self._is_new(message):
-            return ()
-        changes = self.table.listed(
-            message.incarnation, message.members, first=message.first, last=message.last
-        )
-        return self._report(changes, message.at, delivery)
-
-    def _take_gone(self, message: Gone, delivery: Delivery, _now: float) -> Sequence[Emission]:
-        incarnation = message.incarnation
-        timer = self._ends.pop(incarnation, None)
-        if timer is not None:
-            timer.cancel()
-        changes = self.table.gone(incarnation)
-        if not self._is_alive(incarnation):
-            self._numbers.pop(incarnation, None)
-        if incarnation == self._instances.incarnation:
-            self._tell_again()
-        return self._report(changes, message.at, delivery)
-
     def _report(self, changes: Sequence[Change], at: float, delivery: Delivery) -> Sequence[Emission]:
         """What clients and services are told of changes."""
         self._occupancy.note(changes, at, delivery)
         return [emission for change in changes for emission in self._plans.plan(change, at)]
 
     def _end(self, incarnation: str, _now: float) -> Sequence[Emission]:
-        """An instance has ended: its clients have the time of grace to come back, to whichever instance."""
-        if self.table.has_members(incarnation):
-            self.table.end(incarnation)
+        """An instance has ended, in good order or not, or is held for dead."""
+        if self._table.has_members(incarnation):
+            self._table.end(incarnation)
             self._await_end(incarnation, self._plans.longest_grace)
         else:
             self._numbers.pop(incarnation, None)
@@ -290,21 +219,25 @@ class Presence:
             self._ends[incarnation] = loop.call_later(delay, self._finish_end, incarnation)
 
     def _finish_end(self, incarnation: str) -> None:
-        """The time is over: the eldest says so, and everybody believes it when they read it."""
+        """The time is over: the eldest says so."""
         del self._ends[incarnation]
-        if not self.table.is_ending(incarnation):
+        if not self._table.is_ending(incarnation):
             if self._is_alive(incarnation):
                 return
-            if not self.table.has_members(incarnation):
+            if not self._table.has_members(incarnation):
                 self._numbers.pop(incarnation, None)
                 return
         self._await_end(incarnation, _LOOK_AGAIN)  # until it is read: the eldest may end too
-        if self._instances.is_eldest and incarnation not in self._endings:
-            gone = self._writer.write_until_confirmed(
-                GONE_KEY, Gone(incarnation=incarnation, at=self._clock())
-            )
-            task = self._endings[incarnation] = asyncio.get_running_loop().create_task(gone)
-            task.add_done_callback(lambda _: self._endings.pop(incarnation, None))
+        if self._instances.is_eldest:
+            self._publish_once(GONE_KEY, incarnation, Gone(incarnation=incarnation, at=self._clock()))
+
+    def _publish_once(self, key: str, name: str, message: object) -> None:
+        """Publish a message unless the one of that name is on its way."""
+        if name in self._tasks or self._closing:
+            return
+        work = self._own_writer.write_until_confirmed(key, message)
+        task = self._tasks[name] = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(lambda _: self._tasks.pop(name, None))
 
     def _is_alive(self, incarnation: str) -> bool:
-        return incarnation == self._instances.incarnation or incarnation in self._instances.living
+        return incarnation == self._instances.incarnation or self._instances.lives(incarnation)

@@ -306,8 +306,7 @@ class Club:
             "members": self.memberships.member_count,
             "rooms": self.memberships.room_count,
             "present": self.table.room_count,
-            "announced": len(self.presence._changes.announced),
-            "grace": len(self.presence._graces),
+            "presence": self.presence.left_over(),
             "workers": len(self.uplink._workers),
             "farewells": len(self.gateway._farewells),
         }
