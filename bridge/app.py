@@ -156,7 +156,7 @@ class App:
             self.instance_id,
             self.metrics,
             self._caught_up,
-            on_new_epoch=self._window.begin_epoch,
+            on_new_epoch=self._begin_epoch,
         )
         if isinstance(self._reader, StreamReader):
             self._reader.read_before = StateReader(config.amqp, topology, self.instance_id, self._keeper).read
@@ -306,6 +306,10 @@ class App:
             shutting_down=self._draining,
             broker_away=max(down) if down else None,
         )
+
+    def _begin_epoch(self) -> None:
+        self._window.begin_epoch()
+        self._presence.new_epoch()
 
     def _caught_up(self) -> None:
         self._downlink.caught_up()

@@ -17,6 +17,8 @@ CONTROL_EXCHANGE: Final = "bridge.control"
 """What operators tell all instances: end this user's sessions."""
 PRESENCE_EXCHANGE: Final = "bridge.presence"
 """What instances tell services: that a room is occupied or vacated."""
+PRESENCE_QUERY_KEY: Final = "query"
+"""There, by which services ask for the rooms that are occupied."""
 INSTANCES_EXCHANGE: Final = "bridge.instances"
 """What instances ask one another, outside of the log."""
 

@@ -16,14 +16,20 @@ from bridge.amqp.channel import Channel, ChannelClosedError
 from bridge.amqp.link import Link
 from bridge.config.model import Amqp, InvalidQueue, Queue, State, Stream
 from bridge.errors import BridgeError
-from bridge.model import CONTROL_EXCHANGE, INSTANCES_EXCHANGE, LOG_EXCHANGE, PRESENCE_EXCHANGE
+from bridge.model import (
+    CONTROL_EXCHANGE,
+    INSTANCES_EXCHANGE,
+    LOG_EXCHANGE,
+    PRESENCE_EXCHANGE,
+    PRESENCE_QUERY_KEY,
+)
 
 MARKER_KEY: Final = "log.end"
 """Routing key of the marker by which a reader learns where the log ends."""
 OWN_EXCHANGES: Final = (LOG_EXCHANGE, CONTROL_EXCHANGE, PRESENCE_EXCHANGE, INSTANCES_EXCHANGE)
 STATE_BINDINGS: Final = ((CONTROL_EXCHANGE, "user.revoke"), (CONTROL_EXCHANGE, "user.ban"))
 """What the state receives besides the values of events that are retained."""
-OWN_BINDINGS: Final = ((LOG_EXCHANGE, "#"), (CONTROL_EXCHANGE, "#"))
+OWN_BINDINGS: Final = ((LOG_EXCHANGE, "#"), (CONTROL_EXCHANGE, "#"), (PRESENCE_EXCHANGE, PRESENCE_QUERY_KEY))
 """What the log receives besides events."""
 LIVE_ARGUMENTS: Final[Mapping[str, str | int]] = {
     "x-max-length": 10_000,

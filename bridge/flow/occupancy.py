@@ -13,11 +13,18 @@ from msgspec import Struct, json
 from bridge.flow.instances import Instances
 from bridge.flow.own_messages import OwnMessages
 from bridge.flow.ports import Publisher
-from bridge.model import PRESENCE_EXCHANGE, Delivery, Emission, PublishMessage, PublishOutcome, RoomRef
+from bridge.model import (
+    PRESENCE_EXCHANGE,
+    PRESENCE_QUERY_KEY,
+    Delivery,
+    Emission,
+    PublishMessage,
+    PublishOutcome,
+    RoomRef,
+)
 from bridge.rules.presence_plan import PresencePlans
 from bridge.state.presence import Change, PresenceTable
 
-QUERY_KEY: Final = "query"
 MEMORY: Final = 180.0
 """Seconds for which every instance remembers changes: the eldest may end before it has published them, and
 it takes up to a minute until it is missed."""
@@ -66,7 +73,7 @@ class Occupancy:
 
     def register(self, messages: OwnMessages) -> None:
         """Take the questions of services."""
-        messages.register(QUERY_KEY, Query, self._take_query)
+        messages.register(PRESENCE_QUERY_KEY, Query, self._take_query)
 
     def note(self, changes: Sequence[Change], at: float, delivery: Delivery) -> None:
         """Users came and went at a place of the log; `at` in epoch seconds."""

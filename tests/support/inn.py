@@ -35,6 +35,10 @@ class Line(MemoryLog):
     def __init__(self, log: MemoryLog) -> None:
         super().__init__()
         self.cut = False
+        self.refuse: str | None = None
+        """An exchange to which nothing goes."""
+        self.refusal = PublishOutcome.BROKER_UNAVAILABLE
+        """What becomes of it."""
         self._log = log
         self._held: list[Delivery] = []
         self._read: Callable[[Delivery], None] = lambda _: None
@@ -50,6 +54,8 @@ class Line(MemoryLog):
 
     async def publish(self, message: PublishMessage) -> PublishOutcome:
         """Take a message, unless the line is cut."""
+        if message.exchange == self.refuse:
+            return self.refusal
         return PublishOutcome.BROKER_UNAVAILABLE if self.cut else await self._log.publish(message)
 
     def mend(self) -> None:
