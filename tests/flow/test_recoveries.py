@@ -215,7 +215,7 @@ async def test_who_leaves_on_purpose_does_not_come_back_to_it(log: Log, page: Pa
 
 
 async def test_a_session_is_its_users(club: Club, log: Log, page: Page) -> None:
-    """Whoever else shows its pid gets nothing and takes nothing away; nor does another tenant or namespace."""
+    """Whoever else shows its pid gets and takes nothing; nor does another tenant or namespace."""
     await page.connect()
     await sit(page.client)
     page.drop()

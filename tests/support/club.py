@@ -91,6 +91,7 @@ ROUTES = """
         events:
           table.{table}.said: {schema: Said, rooms: ["table:{table}"], remember: "table:{table}"}
           table.{table}.any: {schema: Said}
+          tables.{one}.{other}.heard: {schema: Said, rooms: ["table:{one}", "table:{other}"]}
           table.{table}.menu: {schema: Said, rooms: ["table:{table}", "guests:{table}"], retain: true}
           house.rule: {schema: Said, retain: true, remember: house}
           table.{table}.hums: {schema: Said, rooms: ["table:{table}"], live: true, except: sender}
