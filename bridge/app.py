@@ -122,8 +122,10 @@ class App:
         peer_messages = OwnMessages(log_name)
         self._peers = Peers(self._instances, peer_messages, self._writer)
         shared = config.amqp.source == "stream"
-        invalid = EldestsInvalid(self._invalid, self._instances, self._invalid.find_oldest, shared=shared)
-        oddities = Oddities(invalid, self.metrics)
+        self._eldests_invalid = EldestsInvalid(
+            self._invalid, self._instances, self._invalid.find_oldest, shared=shared
+        )
+        oddities = Oddities(self._eldests_invalid, self.metrics)
         self._live_downlink = LiveDownlink(
             rules, fanout, oddities, self.metrics, time.time, {INSTANCES_EXCHANGE: peer_messages.take}
         )
@@ -309,6 +311,8 @@ class App:
 
     def _begin_epoch(self) -> None:
         self._window.begin_epoch()
+        self._instances.begin_epoch()
+        self._eldests_invalid.begin_epoch()
         self._presence.new_epoch()
 
     def _caught_up(self) -> None:

@@ -217,7 +217,7 @@ class History(Section, frozen=True, kw_only=True):
 
 
 class Instances(Section, frozen=True, kw_only=True):
-    """How the instances that share a log know of one another; the same in the configuration of each."""
+    """How the instances that share a log know of one another."""
 
     heartbeat: Duration = Duration("10s")
     """How often an instance says that it lives. One of which four are missing, while another one gives its

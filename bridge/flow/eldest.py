@@ -57,6 +57,12 @@ class EldestsInvalid:
             while len(self._held) > self._capacity or self._bytes > self._capacity_bytes:
                 self._drop_first()
 
+    def begin_epoch(self) -> None:
+        """The log begins anew: what is held stood in the old one, whose eldest has published it."""
+        self._last = -1
+        self._held.clear()
+        self._bytes = 0
+
     def _pass_on(self, delivery: Delivery, invalid: Invalid, now: float) -> None:
         if delivery.offset is not None:
             self._last = max(self._last, delivery.offset)

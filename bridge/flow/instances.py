@@ -52,7 +52,7 @@ class Instances:
     """
 
     def __init__(self, name: str, messages: OwnMessages, writer: OwnWriter, heartbeat: float) -> None:
-        """`name` is the instance's; `heartbeat` the seconds between two signs, the same for all instances."""
+        """`name` is the instance's; `heartbeat` the seconds between two of its signs."""
         self.incarnation = f"{name}:{uuid4().hex}"
         """This run of this instance, unlike any other."""
         self.on_dead: list[EndHook] = []
@@ -75,7 +75,7 @@ class Instances:
         """The offset up to which those who were the eldest have published all of it."""
         self._name = name
         self._writer = writer
-        self._heartbeat = heartbeat
+        self._heartbeat = float(heartbeat)  # no config type: it goes into messages
         self._table = InstanceTable()
         self._rank = 0
         self._number = 0
@@ -112,6 +112,11 @@ class Instances:
     def caught_up(self) -> None:
         """The log was read up to the moment of the start: the instance may take its place."""
         self._caught_up.set()
+
+    def begin_epoch(self) -> None:
+        """The log begins anew: no offset of before means anything in it."""
+        self.read = -1
+        self.kept = None
 
     async def await_answers(self) -> None:
         """Wait until all others that live have told this instance what it must know, or take too long."""
@@ -169,6 +174,7 @@ class Instances:
             incarnation=self.incarnation,
             rank=self._rank,
             number=self._number,
+            every=self._heartbeat,
             kept=self.find_kept(),
         )
 

@@ -23,6 +23,7 @@ from bridge.rules.ways import Ways
 _OWN_EXCHANGES: Final = "bridge."
 _BROKER_EXCHANGES: Final = "amq."
 _MAX_EXCHANGE: Final = 127
+_SHORTEST_HEARTBEAT: Final = 0.1
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -74,6 +75,10 @@ def compile_rules(loaded: Loaded, schemas: Schemas) -> Rules:
             namespaces.append((pattern, rules))
         routes += _compile_routes(root, merged, pattern, schemas)
     _check_fights(root, routes)
+    if loaded.config.instances.heartbeat < _SHORTEST_HEARTBEAT:
+        root.at("instances", "heartbeat").add(
+            f"is less than {_SHORTEST_HEARTBEAT * 1000:.0f}ms: the log would hold little else (10s is meant)"
+        )
     _check_jwt(root.at("auth", "jwt"), loaded.config, loaded.namespaces)
     index = NameIndex(namespaces)
     logged = [route for route in routes if not route.live]

@@ -21,6 +21,8 @@ class Sign(Struct, frozen=True, kw_only=True):
     """One more than that of all who were known at its start: the least among the living is the eldest."""
     number: int
     """Counts the signs of this incarnation, so that one that comes twice is told."""
+    every: float
+    """Seconds between two of its signs."""
     kept: int | None = None
     """The offset up to which it has published all that the eldest must publish, such as invalid events."""
 
@@ -87,7 +89,8 @@ class InstanceTable:
         for incarnation, other in self._living.items():
             if incarnation != sign.incarnation:
                 missed = other.missed[sign.incarnation] = other.missed.get(sign.incarnation, 0) + 1
-                if missed >= DEAD_AFTER:
+                # Whoever gives signs more often must give more of them.
+                if missed >= DEAD_AFTER * max(1.0, other.sign.every / sign.every):
                     ended.append(incarnation)
         return [*self._end(ended), *self._note(sign)]
 

@@ -167,3 +167,21 @@ async def test_without_a_common_log_nothing_is_held(mill: Mill) -> None:
     assert mill.sinks["b"].waiting == []
     offset = await mill.spoil()
     assert mill.sinks["b"].published == [offset]
+
+
+async def test_in_a_log_that_begins_anew_the_old_offsets_mean_nothing(mill: Mill) -> None:
+    """They would hide all that the new one brings under smaller ones."""
+    first, second = await mill.start("a"), await mill.start("b")
+    for _ in range(20):
+        await mill.spoil()
+    await mill.pass_heartbeats(1)
+    for member in (first, second):
+        member.instances.begin_epoch()
+        mill.parts[member.name].begin_epoch()
+    mill.log.messages.clear()
+    await mill.pass_heartbeats(1)
+    left = await mill.spoil(publish=False)
+    await mill.kill(first)
+    await mill.pass_heartbeats(5)
+    mill.sinks["b"].publish()
+    assert mill.sinks["b"].published == [left]

@@ -343,3 +343,9 @@ def test_statistics_need_a_secret_where_nothing_else_does(tmp_path: Path) -> Non
     routes = with_namespace("{auth: {required: false}}")
     (found,) = find_faults(tmp_path, routes, config=config, secret="")
     assert found.startswith("bridge.yaml: auth.jwt.secret: is not set, and http.stats asks for a token")
+
+
+def test_signs_of_life_must_leave_room_for_events(tmp_path: Path) -> None:
+    """A log full of heartbeats serves nobody."""
+    (found,) = find_faults(tmp_path, OPEN, config="instances: {heartbeat: 0s}")
+    assert found.startswith("bridge.yaml: instances.heartbeat: is less than 100ms")

@@ -11,9 +11,9 @@ from bridge.state.instances import DEAD_AFTER, InstanceTable, Sign
 Signs = dict[str, Iterator[int]]
 
 
-def sign(incarnation: str, number: int, *, rank: int = 1, name: str | None = None) -> Sign:
+def sign(incarnation: str, number: int, *, rank: int = 1, name: str | None = None, every: float = 10) -> Sign:
     """A sign of an instance, whose name is its incarnation's unless a test says otherwise."""
-    return Sign(name=name or incarnation, incarnation=incarnation, rank=rank, number=number)
+    return Sign(name=name or incarnation, incarnation=incarnation, rank=rank, number=number, every=every)
 
 
 def test_the_one_that_started_first_is_the_eldest() -> None:
@@ -52,6 +52,18 @@ def test_a_sign_of_its_own_starts_the_count_anew() -> None:
         if number % (DEAD_AFTER - 1) == 0:
             assert table.beat(sign("a", number)) == []
     assert table.living == ("a", "b")
+
+
+def test_one_that_gives_signs_more_often_must_give_more_of_them() -> None:
+    """While a configuration is rolled out, instances differ in it."""
+    table = InstanceTable()
+    table.started(sign("slow", 1, every=10))
+    for number in range(1, DEAD_AFTER * 5):
+        assert not table.beat(sign("quick", number, every=2))
+    assert table.beat(sign("quick", 99, every=2)) == ["slow"]
+    for number in range(2, 2 + DEAD_AFTER - 1):
+        assert not table.beat(sign("slow", number, every=10))
+    assert table.beat(sign("slow", 99, every=10)) == ["quick"]
 
 
 def test_a_silence_of_all_is_the_end_of_nobody() -> None:
