@@ -1,21 +1,24 @@
 """Reading events: order, completeness, and what a broken connection, broker or log does to them."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from aiormq.abc import AbstractChannel
+from pamqp.commands import Basic
 from structlog.testing import capture_logs
 
 from bridge.amqp.connection import HandlerFailedError
 from bridge.amqp.event_reader import StreamReader
 from bridge.amqp.publisher import ConfirmingPublisher
-from bridge.amqp.queue_reader import QueueReader
 from bridge.amqp.topology import stream_arguments
 from bridge.config.model import Amqp, Stream
 from bridge.config.units import Duration, Size
-from bridge.model import Delivery, PublishOutcome
+from bridge.flow.log_window import LogWindow
+from bridge.model import Delivery, Place, PublishOutcome
+from bridge.state.history import History
 from bridge.telemetry.metrics import Metrics
 from dev.broker import PrivateBroker
 from tests.support.amqp import (
@@ -35,7 +38,14 @@ from tests.support.raw_amqp import publish_raw
 
 
 def make_reader(url: str, recorder: Recorder, metrics: Metrics | None = None) -> StreamReader:
-    return StreamReader(make_config(url), TOPOLOGY, "one", metrics or Metrics(), recorder.on_caught_up)
+    return StreamReader(
+        make_config(url),
+        TOPOLOGY,
+        "one",
+        metrics or Metrics(),
+        recorder.on_caught_up,
+        on_new_epoch=recorder.on_new_epoch,
+    )
 
 
 async def test_reads_events_in_order_and_in_batches(amqp_url: str, service: AbstractChannel) -> None:
@@ -135,6 +145,7 @@ async def test_stream_deleted_and_declared_anew(amqp_url: str, service: Abstract
         await recorder.wait_for(101)
     assert recorder.bodies[100:] == [b"new"]
     assert metrics.registry.get_sample_value("bridged_reader_restarts_total", {"how": "new_epoch"}) == 1.0
+    assert recorder.epochs_after == [100]
 
 
 async def test_stream_replaced_while_away(amqp_url: str, service: AbstractChannel) -> None:
@@ -155,13 +166,16 @@ async def test_stream_replaced_while_away(amqp_url: str, service: AbstractChanne
         await recorder.wait_for(60)
     assert recorder.bodies[10:] == new
     assert metrics.registry.get_sample_value("bridged_reader_restarts_total", {"how": "new_epoch"}) == 1.0
+    assert recorder.epochs_after == [10]
 
 
 async def test_stream_trimmed_while_away(amqp_url: str, service: AbstractChannel) -> None:
     """A log that was trimmed past the last event is a new epoch: what it still holds is read."""
     recorder, metrics = Recorder(), Metrics()
     config = make_config(amqp_url, stream=Stream(max_bytes=Size("1MB")))
-    reader = StreamReader(config, TOPOLOGY, "one", metrics, recorder.on_caught_up)
+    reader = StreamReader(
+        config, TOPOLOGY, "one", metrics, recorder.on_caught_up, on_new_epoch=recorder.on_new_epoch
+    )
     async with running(reader.run(recorder.handle)):
         await until(lambda: reader.connection.up_since)
         await send(service, b"first")
@@ -173,6 +187,79 @@ async def test_stream_trimmed_while_away(amqp_url: str, service: AbstractChannel
         await until(lambda: b"last" in recorder.bodies)
     assert len(recorder.deliveries) < 400
     assert metrics.registry.get_sample_value("bridged_reader_restarts_total", {"how": "new_epoch"}) == 1.0
+    assert recorder.epochs_after == [1]
+
+
+async def test_places_of_another_log_mean_nothing(amqp_url: str, service: AbstractChannel) -> None:
+    """After the stream was replaced by an equally long one, no cursor of before is taken for one of now."""
+    history = History(1_000_000, 600.0)
+    window = LogWindow(history, time.time)
+    recorder = Recorder()
+
+    async def handle(batch: Sequence[Delivery]) -> None:
+        window.record([(delivery, ()) for delivery in batch])
+        await recorder.handle(batch)
+
+    reader = StreamReader(
+        make_config(amqp_url),
+        TOPOLOGY,
+        "one",
+        Metrics(),
+        window.caught_up,
+        on_new_epoch=window.begin_epoch,
+    )
+    async with running(reader.run(handle)):
+        await until(lambda: reader.connection.up_since)
+        await send(service, *(b"old %d" % number for number in range(20)))
+        await recorder.wait_for(20)
+        old = [Place(delivery.offset or 0, delivery.checksum) for delivery in recorder.deliveries]
+        assert all(map(history.holds, old))
+        await service.queue_delete("bridge.events")
+        await until(lambda: reader.connection.generation == 2 and reader.connection.up_since)
+        await send(service, *(b"new %d" % number for number in range(40)))
+        await recorder.wait_for(60)
+    new = [Place(delivery.offset or 0, delivery.checksum) for delivery in recorder.deliveries[20:]]
+    assert all(map(history.holds, new))
+    assert {place.offset for place in old} & {place.offset for place in new}
+    assert not any(map(history.holds, old))
+    assert window.reach_back(300) is None
+
+
+async def test_the_place_is_the_brokers_own(amqp_url: str, service: AbstractChannel) -> None:
+    """A service that passes on the headers of what it read from a stream does not confuse the reader."""
+    recorder = Recorder()
+    reader = make_reader(amqp_url, recorder)
+    async with running(reader.run(recorder.handle)):
+        await until(lambda: reader.connection.up_since)
+        for offset in (0, 10**6, "no"):
+            properties = Basic.Properties(headers={"x-stream-offset": offset, "x-sid": "s"})
+            await service.basic_publish(
+                b"", exchange=EXCHANGE, routing_key="project.a.b", properties=properties
+            )
+        await recorder.wait_for(3)
+    offsets = [delivery.offset or 0 for delivery in recorder.deliveries]
+    assert offsets == sorted(set(offsets))
+    assert 0 < offsets[0] < 100
+    assert offsets[-1] < 100
+
+
+async def test_equal_events_have_equal_checksums_for_every_reader(
+    amqp_url: str, service: AbstractChannel
+) -> None:
+    """A cursor of one instance is understood by another one."""
+    recorders = [Recorder(), Recorder()]
+    for recorder in recorders:
+        reader = make_reader(amqp_url, recorder)
+        async with running(reader.run(recorder.handle)):
+            await until(lambda reader=reader: reader.connection.up_since)
+            if recorder is recorders[0]:
+                await send(service, b"a", b"b", b"a")
+            await recorder.wait_for(3)
+    one, other = [
+        [(delivery.offset, delivery.checksum) for delivery in recorder.deliveries] for recorder in recorders
+    ]
+    assert one == other
+    assert len({checksum for _, checksum in one}) == 3
 
 
 async def test_stream_with_other_arguments_is_used(amqp_url: str, service: AbstractChannel) -> None:
@@ -255,30 +342,6 @@ async def test_handler_that_fails_ends_the_reading(amqp_url: str, service: Abstr
         await send(service, b"event")
         with pytest.raises(HandlerFailedError):
             await reading
-
-
-async def test_queue_reader_reads_what_came_while_it_was_away(
-    amqp_url: str, service: AbstractChannel
-) -> None:
-    """`source: queue`: backlog first, then `on_caught_up`, then live events; all in order."""
-    config = make_config(amqp_url, source="queue")
-    first = Recorder()
-    async with running(
-        (reader := QueueReader(config, TOPOLOGY, "one", Metrics(), first.on_caught_up)).run(first.handle)
-    ):
-        await until(lambda: reader.connection.up_since)
-        await send(service, b"before")
-        await first.wait_for(1)
-    await send(service, *(b"%d" % number for number in range(500)))
-    second = Recorder()
-    async with running(
-        (reader := QueueReader(config, TOPOLOGY, "one", Metrics(), second.on_caught_up)).run(second.handle)
-    ):
-        await until(lambda: second.caught_up_after is not None)
-        await send(service, b"live")
-        await second.wait_for(501)
-    assert second.caught_up_after == 500
-    assert second.bodies == [*(b"%d" % number for number in range(500)), b"live"]
 
 
 async def recorder_of_nothing(_: Sequence[Delivery]) -> None:

@@ -28,6 +28,7 @@ class Recorder:
         self.deliveries: list[Delivery] = []
         self.batches: list[int] = []
         self.caught_up_after: int | None = None
+        self.epochs_after: list[int] = []
         self._changed = asyncio.Condition()
 
     async def handle(self, batch: Sequence[Delivery]) -> None:
@@ -42,6 +43,9 @@ class Recorder:
     def on_caught_up(self) -> None:
         assert self.caught_up_after is None, "caught up twice"
         self.caught_up_after = len(self.deliveries)
+
+    def on_new_epoch(self) -> None:
+        self.epochs_after.append(len(self.deliveries))
 
     async def wait_for(self, count: int, within: float = 30.0) -> None:
         async with asyncio.timeout(within), self._changed:

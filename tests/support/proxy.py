@@ -23,6 +23,7 @@ class Proxy:
         self._tasks: set[asyncio.Task[None]] = set()
         self._open = {direction: asyncio.Event() for direction in _BOTH}
         self._dropping: set[Direction] = set()
+        self._refusing = False
         self._delay = 0.0
         self._chunk = 2**16
         self.port = 0
@@ -62,6 +63,7 @@ class Proxy:
         """End all faults; bytes that were held go on."""
         self._delay, self._chunk = 0.0, 2**16
         self._dropping.clear()
+        self._refusing = False
         for event in self._open.values():
             event.set()
 
@@ -90,8 +92,16 @@ class Proxy:
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
 
+    def refuse(self) -> None:
+        """Reset all open connections, and new ones at once: the server is away."""
+        self._refusing = True
+        self.reset()
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
+        if self._refusing:
+            writer.transport.abort()
+            return
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)
