@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 from uuid import uuid4
 
@@ -83,6 +84,10 @@ class StateKeeper:
         self._reading: float | None = None
         """While the state is read: a time by which what is being read had been written."""
         self._warming_up = True
+        self._much = state.max_bytes // 16
+        self._seen = 0
+        """Volume of the state when it was looked at last."""
+        self._hurry = asyncio.Event()
 
     def caught_up(self) -> None:
         """The log was read up to the moment of the start: from here on deliveries are new."""
@@ -97,6 +102,8 @@ class StateKeeper:
         for each in gone:
             self._upkeep.forget(each)
         size = _size_of(delivery)
+        if self._upkeep.volume + size - self._seen > self._much:
+            self._hurry.set()
         if kept is None:
             self._upkeep.pass_over(size)
             return
@@ -135,9 +142,16 @@ class StateKeeper:
         self._reading = None
 
     async def run(self, is_eldest: Callable[[], bool], interval: float = _INTERVAL) -> None:
-        """Write again what the state would drop, whenever this instance is the eldest, until cancelled."""
+        """Write again what the state would drop, whenever this instance is the eldest, until cancelled.
+
+        It looks every `interval` seconds, and sooner when much is written.
+        """
         while True:
-            await asyncio.sleep(interval)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(interval):
+                    await self._hurry.wait()
+            self._hurry.clear()
+            self._seen = self._upkeep.volume
             self._forget_ended()
             if not self._warming_up and is_eldest():
                 await self._write_due()

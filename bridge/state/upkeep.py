@@ -20,21 +20,22 @@ class Upkeep(Generic[K]):
         self._written: OrderedDict[K, tuple[int, float]] = OrderedDict()
         """Volume up to it, and time, in the order of the writing."""
         self._urgent: dict[K, None] = {}
-        self._volume = 0
+        self.volume = 0
+        """Bytes that were written, as far as it is known."""
 
     def begin(self) -> None:
         """The state is read from its beginning: what is not found in it must be written again."""
-        self._volume = 0
+        self.volume = 0
         self._urgent = dict.fromkeys(self._written)
 
     def pass_over(self, size: int) -> None:
         """Something was written that need not last."""
-        self._volume += size
+        self.volume += size
 
     def note(self, key: K, size: int, time: float) -> None:
         """A thing was written: so many bytes, at `time` (epoch seconds; too early rather than too late)."""
-        self._volume += size
-        self._written[key] = (self._volume, time)
+        self.volume += size
+        self._written[key] = (self.volume, time)
         self._written.move_to_end(key)
         self._urgent.pop(key, None)
 
@@ -63,7 +64,7 @@ class Upkeep(Generic[K]):
         """What must be written again at `now` (epoch seconds)."""
         due = dict(self._urgent)
         for key, (volume, time) in self._written.items():
-            if now - time < self._age and self._volume - volume < self._bytes:
+            if now - time < self._age and self.volume - volume < self._bytes:
                 break
             due[key] = None
         return list(due)
