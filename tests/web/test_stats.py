@@ -1,6 +1,7 @@
 """The page of `http.stats`: numbers of one namespace, for those who may see them."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -13,7 +14,9 @@ from bridge.model import EVERYONE
 from bridge.rules.access import compile_allow
 from bridge.rules.scope import Known
 from bridge.state.memberships import Memberships
+from bridge.web.siblings import Siblings
 from bridge.web.stats import StatsPage
+from bridge.web.worker import Worker
 from tests.support.rules import SECRET
 
 NOW = 1_700_000_000.0
@@ -92,3 +95,25 @@ async def test_nothing_but_reading_is_answered(browser: Browser) -> None:
     """Other methods do not exist there."""
     async with browser.post("/api/v1/websocket/stats", headers=bearer(roles=["admin"])) as response:
         assert response.status == 405
+
+
+async def test_workers_are_summed(tmp_path: Path) -> None:
+    """Whichever is asked; one that does not answer has no clients any more."""
+    stats, verifier = Stats(namespace="/ws"), TokenVerifier(JWT)
+    access = compile_allow(stats.allow, Known())
+    for number in (1, 2):
+        memberships: Memberships[Client] = Memberships()
+        for room in (EVERYONE, "global", f"only-{number}"):
+            memberships.join("/ws", room, object())  # type: ignore[arg-type]
+        siblings = Siblings(Worker(number=number, count=3, folder=tmp_path))
+        page = StatsPage(stats, access, verifier, memberships, lambda: NOW, siblings)
+        if number == 1:
+            await siblings.open()
+            first = siblings
+    app = web.Application()
+    app.add_routes([page.route()])
+    async with TestClient(TestServer(app)) as client:
+        status, body = await ask(client, bearer(roles=["admin"]))
+    await first.close()
+    assert status == 200
+    assert body == {"connections": 2, "rooms": {"global": 2, "only-1": 1, "only-2": 1}}
