@@ -27,6 +27,7 @@ from bridge.flow.control import Control
 from bridge.flow.downlink import Downlink
 from bridge.flow.eldest import EldestsInvalid
 from bridge.flow.gateway import BridgeGateway
+from bridge.flow.handovers import Handovers
 from bridge.flow.instances import Instances
 from bridge.flow.live import LiveDownlink
 from bridge.flow.log_window import LogWindow
@@ -71,6 +72,8 @@ log = structlog.get_logger()
 _NO_STATE: Final = "revocations, bans and retained values end with the instances that have seen them"
 INVALID_SECONDS: Final = 5.0
 """How long a drain waits for events that are on their way to bridge.invalid."""
+HANDOVER_SECONDS: Final = 5.0
+"""How long a drain may take to give its lost sessions to the others."""
 PRESENCE_SECONDS: Final = 5.0
 """How long a drain waits until the log knows who came and went before it."""
 
@@ -97,7 +100,7 @@ class App:
         )
         source = config.amqp.stream.name if config.amqp.source == "stream" else self._queue_name()
         self._invalid = InvalidSink(self._publisher, config.amqp.invalid.name, source, self.metrics)
-        memberships: Memberships[Client] = Memberships()
+        self._memberships = memberships = Memberships[Client]()
         self._window = _make_window(config, self.metrics)
         fanout = Fanout(memberships, self.metrics, self._window.head)
         remembered = Remembered(config.limits.remembered_rooms)
@@ -169,8 +172,11 @@ class App:
         pace = Pace(sessions, time.monotonic)
         verifier = TokenVerifier(config.auth.jwt, revocations.covers)
         admission = Admission(sessions, verifier, pace, exclusions, time.time)
+        lost = LostSessions(config.recovery.window, config.recovery.sessions)
+        self._handovers = Handovers(lost, self._peers, log_messages, self._writer, time.monotonic)
         self._recoveries = Recoveries(
-            LostSessions(config.recovery.window, config.recovery.sessions),
+            lost,
+            self._handovers,
             self._replays,
             self._rooms,
             memberships,
@@ -260,6 +266,7 @@ class App:
         await self._uplink.drain()
         self._presence.close()
         await asyncio.gather(self._sockets.drain(), self._drain_invalid(), self._drain_presence())
+        await self._hand_over()
         await self._instances.say_stopped()
 
     async def stop(self) -> None:
@@ -267,6 +274,8 @@ class App:
         self._draining = True
         self._gateway.drain()
         await self._uplink.stop()
+        await self._replays.stop()
+        await self._handovers.stop()
         await self._peers.stop()
         for task in self._tasks:
             task.cancel()
@@ -284,6 +293,12 @@ class App:
             async with asyncio.timeout(PRESENCE_SECONDS):
                 await self._presence.drain()
                 await self._occupancy.drain()
+
+    async def _hand_over(self) -> None:
+        """The others, or whoever starts after this one, go on with the sessions of its clients."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HANDOVER_SECONDS):
+                await self._handovers.hand_over()
 
     async def _drain_invalid(self) -> None:
         """Give what waits for bridge.invalid a chance; the broker may be away."""
@@ -311,9 +326,11 @@ class App:
 
     def _begin_epoch(self) -> None:
         self._window.begin_epoch()
+        self._memberships.begin_log()
         self._instances.begin_epoch()
         self._eldests_invalid.begin_epoch()
         self._presence.new_epoch()
+        self._recoveries.forget_all()
 
     def _caught_up(self) -> None:
         self._downlink.caught_up()

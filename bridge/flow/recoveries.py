@@ -1,4 +1,4 @@
-"""Sessions whose clients may come back to them: connection state recovery, on this instance."""
+"""Connection state recovery: sessions whose clients may come back to them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from bridge.errors import Code
+from bridge.flow.handovers import Handovers, Wanted
 from bridge.flow.ports import Admitted, Client, ConnectRequest
 from bridge.flow.replays import Replays
 from bridge.flow.rooms import Rooms
@@ -65,6 +66,7 @@ class Recoveries:
     def __init__(
         self,
         lost: LostSessions,
+        handovers: Handovers,
         replays: Replays,
         rooms: Rooms,
         memberships: Memberships[Client],
@@ -73,6 +75,7 @@ class Recoveries:
     ) -> None:
         """`clock` gives seconds that never jump (`time.monotonic`), `wall` epoch seconds."""
         self._lost = lost
+        self._handovers = handovers
         self._replays = replays
         self._rooms = rooms
         self._memberships = memberships
@@ -80,6 +83,7 @@ class Recoveries:
         self._wall = wall
         self._here: dict[str, Session] = {}
         """Sessions whose clients are connected, and may come back."""
+        handovers.serve(self._give)
 
     def connection_of(self, wish: Wish) -> str | None:
         """The connection of the session that is asked for, while it has not been missed yet."""
@@ -94,7 +98,7 @@ class Recoveries:
         """
         cursor = None
         if wish.key is not None:
-            self._fetch(wish.key, principal.identity, client.namespace, client.connection_id)
+            await self._bring(client, principal, wish.key)
             cursor = parse_cursor(wish.offset) if isinstance(wish.offset, str) else None
         if cursor is not None:
             await self._replays.wait_for(cursor.live)
@@ -183,6 +187,19 @@ class Recoveries:
         for session in list(self._here.values()):
             session.client.evict()
 
+    async def _bring(self, client: Client, principal: Principal, key: str) -> None:
+        """Have the session among the lost ones here, from wherever it is."""
+        if self._fetch(key, principal.identity, client.namespace, client.connection_id) is None:
+            wanted = Wanted(key=key, identity=principal.identity, namespace=client.namespace)
+            found = await self._handovers.find(wanted)
+            if found is not None:
+                self._lost.put(found, self._clock())
+
+    def _give(self, wanted: Wanted) -> LostSession | None:
+        """Part with a session for another instance, to which its client has come."""
+        lost = self._fetch(wanted.key, wanted.identity, wanted.namespace)
+        return None if lost is None else self._lost.take(lost.key, self._clock())
+
     def _fetch(self, key: str, identity: str, namespace: str, asking: str = "") -> LostSession | None:
         """Look for a session of this identity; its connection is cut, unless that is the one that asks."""
         session = self._here.get(key)
@@ -206,6 +223,7 @@ class Recoveries:
         if lost is None:
             return None
         self._lost.take(lost.key, self._clock())
+        self._handovers.claim(lost)
         cursor = parse_cursor(wish.offset) if isinstance(wish.offset, str) else None
         if cursor is None and wish.offset is not None:
             return None

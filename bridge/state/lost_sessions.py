@@ -39,8 +39,11 @@ class LostSessions:
     def __len__(self) -> int:
         return len(self._kept)
 
-    def __iter__(self) -> Iterator[LostSession]:
-        return iter([lost for _, lost in self._kept.values()])
+    def aged(self, now: float) -> Iterator[tuple[float, LostSession]]:
+        """All of them, with the seconds since each was lost."""
+        for until, lost in list(self._kept.values()):
+            if until > now:
+                yield now + self._window - until, lost
 
     def put(self, lost: LostSession, now: float, age: float = 0.0) -> None:
         """Keep one whose connection broke `age` seconds ago."""
@@ -61,6 +64,12 @@ class LostSessions:
         """Hand one out, once."""
         until, lost = self._kept.pop(key, (0.0, None))
         return lost if now < until else None
+
+    def drop_shared(self, key: str) -> None:
+        """Drop the copy of one that goes on elsewhere; one that was lost here is newer than that."""
+        _, lost = self._kept.get(key, (0.0, None))
+        if lost is not None and lost.shared:
+            del self._kept[key]
 
     def forget_user(self, identity: str) -> None:
         """Drop all sessions of a user."""

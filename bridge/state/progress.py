@@ -67,12 +67,14 @@ class Progress(Struct, frozen=True, kw_only=True):
         if cursor.replayed is None:
             return self._locate_plain(cursor.live, rooms)
         last = self.last
-        if last is None or cursor.live != last.live or cursor.tag != last.tag:
-            return None
-        # It was sent with an event of the last join, so that those of all earlier joins have arrived.
-        if cursor.replayed.offset >= cursor.live.offset:
-            return Behind(base=cursor.live)
-        return _behind(cursor.live, cursor.replayed, last, rooms)
+        if last is not None and cursor.live == last.live and cursor.tag == last.tag:
+            # It was sent with an event of the last join, so that those of all earlier joins have arrived.
+            if cursor.replayed.offset >= cursor.live.offset:
+                return Behind(base=cursor.live)
+            return _behind(cursor.live, cursor.replayed, last, rooms)
+        if last is None or cursor.replayed.offset >= cursor.live.offset:
+            return self._locate_plain(cursor.live, rooms)  # that join has arrived, or its rooms were left
+        return None
 
     def resume(self, behind: Behind) -> "Progress":
         """How the cursors of the session are understood that goes on from here."""

@@ -108,3 +108,11 @@ def test_room_sizes_are_of_one_namespace() -> None:
     memberships.leave("/a", "y", "m")
     assert memberships.room_sizes("/a") == {"x": 2}
     assert memberships.room_sizes("/c") == {}
+
+
+def test_with_another_log_marks_begin_anew() -> None:
+    """Its offsets have nothing to do with those of before."""
+    memberships = Memberships[str]()
+    memberships.join("/n", "a", "ann", 5000)
+    memberships.begin_log()
+    assert memberships.marks("/n", "ann") == {"a": -1}

@@ -11,6 +11,7 @@ from bridge.flow.admission import Admission
 from bridge.flow.control import Control
 from bridge.flow.downlink import Downlink
 from bridge.flow.gateway import BridgeGateway
+from bridge.flow.handovers import Handovers
 from bridge.flow.instances import Instances
 from bridge.flow.live import LiveDownlink
 from bridge.flow.log_window import LogWindow
@@ -18,6 +19,7 @@ from bridge.flow.occupancy import Occupancy
 from bridge.flow.oddities import Oddities
 from bridge.flow.own_messages import OwnMessages, OwnWriter
 from bridge.flow.pace import Pace
+from bridge.flow.peers import Peers
 from bridge.flow.ports import Client, ConnectRefused, ConnectRequest
 from bridge.flow.presence import Presence
 from bridge.flow.reconnects import Reconnects
@@ -195,8 +197,13 @@ class Club:
         )
         self.fanout.head = self.window.head
         self.lost = LostSessions(rules.config.recovery.window, rules.config.recovery.sessions)
+        self.peers = Peers(self.instances, OwnMessages(), self.writer)
+        self.handovers = Handovers(
+            self.lost, self.peers, self.log_messages, self.writer, lambda: self.clock.steady
+        )
         self.recoveries = Recoveries(
             self.lost,
+            self.handovers,
             self.replays,
             self.rooms,
             self.memberships,
