@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Final
 
 from bridge.flow.instances import Instances
@@ -28,6 +29,8 @@ from bridge.state.presence import Change, PresenceTable, Seat
 
 STRANGER_SECONDS: Final = 60.0
 """An instance that tells of members and gives no sign of life for so long has ended unseen."""
+DEAD_GRACE: Final = 5.0
+"""Seconds for the members of an instance that was killed: it has been missed for long already."""
 _LOOK_AGAIN: Final = 5.0
 
 
@@ -67,7 +70,7 @@ class Presence:
         self._tasks: dict[str, asyncio.Task[bool]] = {}
         self._closing = False
         instances.answers.append(self._answer)
-        instances.on_dead.append(self._end)
+        instances.on_dead.append(self._end_dead)
         instances.on_stopped.append(self._end)
         instances.on_own_death.append(lambda: self._writer.tell_again(whole=False))
 
@@ -201,11 +204,15 @@ class Presence:
         self._occupancy.note(changes, at, delivery)
         return [emission for change in changes for emission in self._plans.plan(change, at)]
 
-    def _end(self, incarnation: str, _now: float) -> Sequence[Emission]:
-        """An instance has ended, in good order or not, or is held for dead."""
+    def _end_dead(self, incarnation: str, now: float) -> Sequence[Emission]:
+        """An instance is held for dead, or another run of it has begun."""
+        return self._end(incarnation, now, DEAD_GRACE)
+
+    def _end(self, incarnation: str, _now: float, most: float = inf) -> Sequence[Emission]:
+        """An instance has ended: its members have the time of grace, `most` seconds at most."""
         if self._table.has_members(incarnation):
             self._table.end(incarnation)
-            self._await_end(incarnation, self._plans.longest_grace)
+            self._await_end(incarnation, min(most, self._plans.longest_grace))
         else:
             self._numbers.pop(incarnation, None)
         return ()
