@@ -1,5 +1,6 @@
 """Turns what the broker delivers into the bridge's own `Delivery`."""
 
+from functools import lru_cache
 from typing import Final
 from zlib import crc32
 
@@ -38,7 +39,7 @@ def _convert(content: Content, properties: Properties, offset: int | None, salt:
         milliseconds = headers[_TIME_HEADER]
         if type(milliseconds) is int and 0 < milliseconds <= _LATEST_MS:
             time = milliseconds / 1000
-    told = f"{content.exchange}\0{content.routing_key}\0{properties.message_id}\0{time}"
+    told = f"{content.exchange}\0{content.routing_key}\0{properties.message_id}\0{_tell(time)}"
     return Delivery(
         exchange=content.exchange,
         routing_key=content.routing_key,
@@ -50,3 +51,9 @@ def _convert(content: Content, properties: Properties, offset: int | None, salt:
         offset=offset,
         checksum=crc32(told.encode(), crc32(content.body, salt)),
     )
+
+
+@lru_cache(maxsize=64)
+def _tell(time: float | None) -> str:
+    """Whole seconds as a rule, so that many messages in a row have the same; a float takes long to write."""
+    return str(time)

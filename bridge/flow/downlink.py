@@ -65,7 +65,9 @@ class Downlink:
     def _take(self, delivery: Delivery, now: float) -> Sequence[Emission]:
         """What one delivery leads to, with its place in the log."""
         take = self._own.get(delivery.exchange)
-        emissions = self._plan_and_note(delivery, now) if take is None else take(delivery, now)
+        if take is None:
+            return self._plan_and_note(delivery, now)
+        emissions = take(delivery, now)
         if not emissions or delivery.offset is None:
             return emissions
         place = Place(delivery.offset, delivery.checksum)
@@ -73,16 +75,17 @@ class Downlink:
 
     def _plan_and_note(self, delivery: Delivery, now: float) -> Sequence[Emission]:
         plan = self._plan(delivery, now)
+        emissions, time = plan.emissions, delivery.timestamp
         for last in plan.remembers:
             self._remembered.put(last)
         if plan.retained is not None:
             self._keep(delivery, plan.retained, now)
         if not self._warming_up:
-            if plan.emissions and delivery.timestamp is not None:
-                self._metrics.event_age.observe(max(0.0, now - delivery.timestamp))
-            if plan.invalid or plan.stale or not plan.emissions:
+            if emissions and time is not None:
+                self._metrics.event_age.observe(now - time if now > time else 0.0)
+            if not emissions or plan.invalid or plan.stale:
                 self._oddities.note(delivery, plan, now)
-        return plan.emissions
+        return emissions
 
     def _send(self, emissions: Sequence[Emission]) -> None:
         if emissions:

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw, Struct
 
-from bridge.model import Argument, Delivery, Emission, Invalid, Remember, RoomRef
+from bridge.model import Argument, Delivery, Emission, Invalid, Place, Remember, RoomRef
 from bridge.rules.compile import Rules
 from bridge.rules.content import is_json, may_be_bytes
 from bridge.rules.emits import to_argument
@@ -19,7 +19,7 @@ from bridge.rules.ways import Way, to_refs
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class EventPlan(Struct, frozen=True, kw_only=True):
+class EventPlan(Struct, frozen=True, kw_only=True, gc=False):
     """What one delivery leads to."""
 
     routed: bool
@@ -40,76 +40,81 @@ class EventPlan(Struct, frozen=True, kw_only=True):
 _UNROUTED: Final = EventPlan(routed=False)
 
 
-class _Payload(Struct, frozen=True):
+class _Payload(Struct, frozen=True, gc=False):
     """A body that fits its schema, encoded again: what the schema does not name is gone."""
 
     value: object
     argument: Argument
 
 
+_Decoded = _Payload | BodyFault
+
+
 def plan_event(rules: Rules, delivery: Delivery, now: float) -> EventPlan:
     """Route one delivery of the log; `now` is epoch seconds."""
-    ways = rules.ways.find(delivery.exchange, delivery.routing_key)
-    return _plan(ways, delivery, now) if ways else _UNROUTED
+    return _plan(rules.ways.find(delivery.exchange, delivery.routing_key), delivery, now)
 
 
 def plan_live(rules: Rules, delivery: Delivery, now: float) -> EventPlan:
     """Route one delivery that came round the log; `now` is epoch seconds."""
-    ways = rules.live_ways.find(delivery.exchange, delivery.routing_key)
-    return _plan(ways, delivery, now) if ways else _UNROUTED
+    return _plan(rules.live_ways.find(delivery.exchange, delivery.routing_key), delivery, now)
 
 
 def _plan(ways: Sequence[Way], delivery: Delivery, now: float) -> EventPlan:
-    payloads: dict[Schema | None, _Payload | BodyFault] = {}
-    emissions: list[Emission] = []
-    retained: list[Emission] | None = None
-    remembers: list[Remember] = []
-    invalid: list[Invalid] = []
-    stale: list[str] = []
-    for way in ways:
-        route = way.route
-        if route.retain and retained is None:
-            retained = []
-        is_stale = route.max_age is not None and _is_stale(route.max_age, delivery, now)
-        if is_stale:
-            stale.append(route.name)
-            if route.remember is None:
-                continue
-        payload = payloads.get(route.body)
-        if payload is None:
-            payload = payloads[route.body] = _decode(route.body, delivery)
-        if isinstance(payload, BodyFault):
-            invalid.append(_to_invalid(route, payload))
-            continue
-        if not is_stale:
-            emission = _emit(way, payload, delivery, now)
-            if emission is not None:
-                emissions.append(emission)
-                if route.retain and retained is not None:
-                    retained.append(emission)
-        if route.remember is not None:
-            remembers += _remember(way, route.remember, payload.value, delivery, now)
+    if len(ways) == 1:
+        return _plan_way(ways[0], delivery, now, None)
+    if not ways:
+        return _UNROUTED
+    decoded: dict[Schema | None, _Decoded] = {}
+    plans = [_plan_way(way, delivery, now, decoded) for way in ways]
+    retained = [plan.retained for plan in plans if plan.retained is not None]
     return EventPlan(
         routed=True,
-        emissions=tuple(emissions),
-        retained=None if retained is None else tuple(retained),
-        remembers=tuple(remembers),
-        invalid=tuple(invalid),
-        stale=tuple(stale),
+        emissions=tuple([emission for plan in plans for emission in plan.emissions]),
+        retained=tuple([emission for kept in retained for emission in kept]) if retained else None,
+        remembers=tuple([last for plan in plans for last in plan.remembers]),
+        invalid=tuple([fault for plan in plans for fault in plan.invalid]),
+        stale=tuple([name for plan in plans for name in plan.stale]),
     )
 
 
-def _is_stale(max_age: float, delivery: Delivery, now: float) -> bool:
-    return delivery.timestamp is not None and now - delivery.timestamp > max_age
+def _plan_way(
+    way: Way, delivery: Delivery, now: float, decoded: dict[Schema | None, _Decoded] | None
+) -> EventPlan:
+    """What one route makes of a delivery; `decoded` keeps the payload for the next one."""
+    route = way.route
+    nothing: tuple[Emission, ...] | None = () if route.retain else None
+    stale: tuple[str, ...] = ()
+    time = delivery.timestamp
+    if route.max_age is not None and time is not None and now - time > route.max_age:
+        stale = (route.name,)
+        if route.remember is None:
+            return EventPlan(routed=True, retained=nothing, stale=stale)
+    payload = None if decoded is None else decoded.get(route.body)
+    if payload is None:
+        payload = _decode(route.body, delivery)
+        if decoded is not None:
+            decoded[route.body] = payload
+    if isinstance(payload, BodyFault):
+        fault = _to_invalid(route, payload)
+        return EventPlan(routed=True, retained=nothing, invalid=(fault,), stale=stale)
+    emissions = () if stale else _emit(way, payload, delivery, now)
+    return EventPlan(
+        routed=True,
+        emissions=emissions,
+        retained=emissions if route.retain else None,
+        remembers=() if route.remember is None else _remember(way, route.remember, payload, delivery, now),
+        stale=stale,
+    )
 
 
-def _decode(schema: Schema | None, delivery: Delivery) -> _Payload | BodyFault:
+def _decode(schema: Schema | None, delivery: Delivery) -> _Decoded:
     content_type = delivery.content_type
     if schema is None:
         if not may_be_bytes(content_type):
             return _to_type_fault("a body that is passed on as it is", content_type)
         return _Payload(MISSING, delivery.body)
-    if not is_json(content_type):
+    if content_type != "application/json" and not is_json(content_type):
         return _to_type_fault("JSON", content_type)
     value = schema.decode(delivery.body)
     if isinstance(value, BodyFault):
@@ -131,16 +136,16 @@ def _to_scope(way: Way, body: object, delivery: Delivery, now: float) -> Scope:
     return Scope(words=way.words, body=body, header=delivery.headers, message=message, now=now)
 
 
-def _emit(way: Way, payload: _Payload, delivery: Delivery, now: float) -> Emission | None:
-    """The emission of one route; None when it names no room, or a namespace where no client can be."""
+def _emit(way: Way, payload: _Payload, delivery: Delivery, now: float) -> tuple[Emission, ...]:
+    """The emission of one route; none when it names no room, or a namespace where no client can be."""
     if way.namespace is None:
-        return None
+        return ()
     route = way.route
     rooms = way.rooms
     if rooms is None:
         rooms = _find_rooms(route, _to_scope(way, payload.value, delivery, now))
         if not rooms:
-            return None
+            return ()
     args: tuple[Argument, ...] = (payload.argument,)
     if route.args is not None:
         scope = _to_scope(way, payload.value, delivery, now)
@@ -149,13 +154,16 @@ def _emit(way: Way, payload: _Payload, delivery: Delivery, now: float) -> Emissi
             for template in route.args
         )
     skip = delivery.headers.get("x-sid") if route.skip_sender else None
-    return Emission(
-        route=route.name,
-        namespace=way.namespace,
-        event=way.event,
-        args=args,
-        rooms=rooms,
-        skip_sid=skip if isinstance(skip, str) else None,
+    return (
+        Emission(
+            route=route.name,
+            namespace=way.namespace,
+            event=way.event,
+            args=args,
+            rooms=rooms,
+            skip_sid=skip if isinstance(skip, str) else None,
+            place=None if delivery.offset is None else Place(delivery.offset, delivery.checksum),
+        ),
     )
 
 
@@ -167,11 +175,12 @@ def _find_rooms(route: EventRoute, scope: Scope) -> tuple[str, ...]:
 
 
 def _remember(
-    way: Way, templates: RoomTemplates, body: object, delivery: Delivery, now: float
-) -> list[Remember]:
+    way: Way, templates: RoomTemplates, payload: _Payload, delivery: Delivery, now: float
+) -> tuple[Remember, ...]:
     rooms: Sequence[RoomRef] | None = way.remember
+    value = payload.value
     if rooms is None:
-        rooms = to_refs(way.route, templates.render(_to_scope(way, body, delivery, now)))
+        rooms = to_refs(way.route, templates.render(_to_scope(way, value, delivery, now)))
     time = now if delivery.timestamp is None else delivery.timestamp
-    last = None if body is MISSING else body
-    return [Remember(room=room, event=way.event, body=last, time=time) for room in rooms]
+    last = None if value is MISSING else value
+    return tuple([Remember(room=room, event=way.event, body=last, time=time) for room in rooms])

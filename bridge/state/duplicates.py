@@ -8,12 +8,13 @@ class Duplicates:
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
-        self._known: set[tuple[str, str]] = set()
-        self._order: deque[tuple[str, str]] = deque()
+        self._known: set[str] = set()
+        self._order: deque[str] = deque()
 
     def seen(self, exchange: str, message_id: str) -> bool:
         """Whether the message was seen before; if not, it is from now on."""
-        key = (exchange, message_id)
+        # A text remembers its hash; a tuple would be hashed anew, from cold memory, when it is forgotten.
+        key = f"{exchange}\0{message_id}"
         if key in self._known:
             return True
         self._known.add(key)

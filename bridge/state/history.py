@@ -75,12 +75,12 @@ class History:
 
         ValueError when its offset is not beyond the head.
         """
-        offset = place.offset
-        if self._first == len(self._offsets):
+        offset, offsets = place.offset, self._offsets
+        if self._first == len(offsets):
             self._is_complete = self._may_be_complete and offset == 0
-        elif offset <= self._offsets[-1]:
-            raise ValueError(f"offset {offset} does not follow {self._offsets[-1]}")
-        self._offsets.append(offset)
+        elif offset <= offsets[-1]:
+            raise ValueError(f"offset {offset} does not follow {offsets[-1]}")
+        offsets.append(offset)
         self._checksums.append(place.checksum)
         self._times.append(time)
         size = DELIVERY_BYTES
@@ -89,13 +89,13 @@ class History:
             self._emissions[offset] = tuple(emissions)
             for emission in emissions:
                 size += _size(emission)
+                namespace = emission.namespace
                 for room in emission.rooms:
-                    key = (emission.namespace, room)
-                    offsets = rooms.get(key)
-                    if offsets is None:
-                        rooms[key] = array("q", (offset,))
-                    elif offsets[-1] != offset:  # else two emissions of one delivery
-                        offsets.append(offset)
+                    listed = rooms.get((namespace, room))
+                    if listed is None:
+                        rooms[namespace, room] = array("q", (offset,))
+                    elif listed[-1] != offset:  # else two emissions of one delivery
+                        listed.append(offset)
         self._bytes += size
         while self._bytes > self._max_bytes and len(self) > 1:
             self._evict()
@@ -288,7 +288,6 @@ def _length(emission: Emission) -> int:
 
 
 def _size(emission: Emission) -> int:
-    size = EMISSION_BYTES + _ROOM_BYTES * len(emission.rooms)
-    for argument in emission.args:
-        size += len(argument)
-    return size
+    args = emission.args
+    length = len(args[0]) if len(args) == 1 else _length(emission)
+    return EMISSION_BYTES + _ROOM_BYTES * len(emission.rooms) + length
