@@ -6,12 +6,17 @@ for a stream that it has not opened yet, unless they are mandatory; then it retu
 
 import asyncio
 import json
+import time
 
 import aio_pika
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError
 
-_BATCH = 20
+from tests.support.beside import Beside
+
+_BATCHES = 50
+"""A second."""
+_SMALLEST = 2
 _LOOK_EVERY = 0.02
 _FAULTS = (*CONNECTION_EXCEPTIONS, DeliveryError, OSError, TimeoutError)
 
@@ -27,20 +32,33 @@ class Load:
         """`rate` is events per second, as far as the broker keeps up."""
         self._amqp_url = amqp_url
         self._project = project
-        self._pause = _BATCH / rate
-        self._stopping = asyncio.Event()
+        self._batch = max(_SMALLEST, rate // _BATCHES)
+        self._pause = self._batch / rate
+        self._stopping = False
         self.confirmed = 0
         """Events with a confirm; their numbers are 0 to this one, exclusive."""
         self.repeated = 0
         """Events that were published once more."""
+        self.longest = 0.0
+        """Seconds that a batch took at most until it was confirmed, while the broker was there."""
 
     def stop(self) -> None:
         """Publish no more once all is confirmed."""
-        self._stopping.set()
+        self._stopping = True
 
     async def run(self) -> None:
         """Publish until stopped, over as many connections as it takes."""
-        while not self._stopping.is_set():
+        with Beside() as beside:
+            await beside.wait(self._run())
+
+    async def wait_for(self, confirmed: int, within: float = 30) -> None:
+        """Wait until so many events are confirmed."""
+        async with asyncio.timeout(within):
+            while self.confirmed < confirmed:  # noqa: ASYNC110  nothing announces it
+                await asyncio.sleep(_LOOK_EVERY)
+
+    async def _run(self) -> None:
+        while not self._stopping:
             try:
                 async with asyncio.timeout(5):
                     connection = await aio_pika.connect(self._amqp_url)
@@ -50,29 +68,27 @@ class Load:
             try:
                 await self._publish(connection)
             except _FAULTS:
-                self.repeated += _BATCH
+                self.repeated += self._batch
             finally:
                 await _close(connection)
-
-    async def wait_for(self, confirmed: int, within: float = 30) -> None:
-        """Wait until so many events are confirmed."""
-        async with asyncio.timeout(within):
-            while self.confirmed < confirmed:  # noqa: ASYNC110  nothing announces it
-                await asyncio.sleep(_LOOK_EVERY)
 
     async def _publish(self, connection: AbstractConnection) -> None:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         exchange = await channel.get_exchange("portal.events", ensure=False)
         key = f"project.{self._project}.task_update"
-        while not self._stopping.is_set():
-            batch = range(self.confirmed, self.confirmed + _BATCH)
+        due = time.monotonic()
+        while not self._stopping:
+            batch = range(self.confirmed, self.confirmed + self._batch)
             messages = [self._message(number) for number in batch]
+            began = time.monotonic()
             async with asyncio.timeout(3):
                 await asyncio.gather(
                     *(exchange.publish(message, key, mandatory=True) for message in messages)
                 )
             self.confirmed = batch.stop
-            await asyncio.sleep(self._pause)
+            self.longest = max(self.longest, time.monotonic() - began)
+            due = max(due + self._pause, time.monotonic() - 1)  # a second's delay is made up for
+            await asyncio.sleep(due - time.monotonic())
 
     def _message(self, number: int) -> aio_pika.Message:
         body = {
