@@ -214,7 +214,8 @@ class Instances:
         was_eldest, self.is_eldest = self.is_eldest, self._table.eldest == self.incarnation
         emissions: list[Emission] = []
         for incarnation in ended:
-            log.info("instance.ended", incarnation=incarnation)
+            how = "stopped" if hooks is self.on_stopped else "dead"
+            log.info("instance.ended", incarnation=incarnation, how=how)
             for hook in hooks:
                 emissions += hook(incarnation, now)
             self._awaited.discard(incarnation)

@@ -1,6 +1,8 @@
 """Two daemons around one log: they know of one another, do once what is to be done once, and lose nothing."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -95,6 +97,25 @@ async def test_an_invalid_event_is_not_lost_with_the_daemon_that_should_have_kep
     taken = await take_invalid(pair)
     assert {body for _, body in taken} >= {b"2", b"3", b"4"}
     assert len(set(taken)) == len({body for _, body in taken})
+
+
+async def test_one_that_stood_still_is_missed_and_comes_back(pair: Pair) -> None:
+    """As the youngest: what the eldest does is done by the other one from then on."""
+    client = await pair.younger.project_client()
+    os.kill(pair.elder.daemon.pid, signal.SIGSTOP)
+    try:
+        await count_living(pair.younger.daemon, 1)
+        await spoil(pair, client, b"1")
+    finally:
+        os.kill(pair.elder.daemon.pid, signal.SIGCONT)
+    await count_living(pair.younger.daemon, 2)
+    await count_living(pair.elder.daemon, 2)
+    await pair.elder.daemon.until(lambda: "instance.held_for_dead" in pair.elder.daemon.log, 20, "its word")
+    await spoil(pair, client, b"2")
+    for portal in (pair.elder, pair.younger):
+        await asyncio.to_thread(portal.daemon.stop)
+    taken = await take_invalid(pair)
+    assert [body for _, body in sorted(set(taken), key=lambda one: one[1])] == [b"1", b"2"]
 
 
 async def test_who_types_at_one_daemon_is_seen_at_the_other(pair: Pair) -> None:
