@@ -208,6 +208,8 @@ class App:
             self._window.head,
             "" if worker is None else worker.sid_prefix,
         )
+        self.metrics.queue_length.labels("presence").set_function(self._presence.waiting)
+        self.metrics.queue_length.labels("occupancy").set_function(self._occupancy.waiting)
         self.metrics.queue_length.labels("inbox").set_function(sessions.waiting_commands)
         self._stats: StatsPage | None = None
         if config.http.stats is not None and rules.stats is not None:

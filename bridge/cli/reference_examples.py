@@ -140,6 +140,7 @@ namespaces:
     rooms:
       project:{project}:
         allow: {projects: "{project}"}
+        occupancy: true
 """,
     "Presence": """\
 namespaces:

@@ -84,6 +84,10 @@ class Occupancy:
                     self._remember(change.member.room, message)
                     self._publish(change.member.room, message)
 
+    def waiting(self) -> int:
+        """Rooms of which services are still to be told."""
+        return len(self._waiting)
+
     async def drain(self) -> None:
         """Wait until all is published; the caller bounds the time."""
         if self._worker is not None:

@@ -134,6 +134,10 @@ class Presence:
         for task in self._tasks.values():
             task.cancel()
 
+    def waiting(self) -> int:
+        """Changes that the log is still to be told."""
+        return len(self._writer.changes)
+
     def left_over(self) -> int:
         """What is still held for own clients; nothing once all of them have gone."""
         return len(self._graces) + len(self._doubled) + len(self._writer.changes.announced)

@@ -103,7 +103,8 @@ class Metrics:
         self.queue_length = Gauge(
             "bridged_queue_length",
             "What waits, by queue: inbox (commands), outbox_bytes (to clients), publishing (no confirm yet), "
-            "requests (no reply yet), invalid (for bridge.invalid).",
+            "requests (no reply yet), invalid (for bridge.invalid), presence and occupancy (changes that "
+            "the log or services are still to be told).",
             ["queue"],
             registry=self.registry,
         )

@@ -179,7 +179,7 @@ async def test_nobody_listening_is_no_fault(street: Street) -> None:
     one.come("ann")
     await settle()
     await one.occupancy.drain()
-    assert not one.occupancy._waiting
+    assert one.occupancy.waiting() == 0
 
 
 def test_the_configuration_says_it_for_a_room(rules: Rules) -> None:

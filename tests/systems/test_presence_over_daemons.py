@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -47,11 +47,13 @@ class Pair:
         return body["active_users"]
 
 
-async def run_pair(folder: Path, url: str, js: JsClients) -> AsyncIterator[Pair]:
+async def run_pair(
+    folder: Path, url: str, js: JsClients, bridge: Mapping[str, object] | None = None
+) -> AsyncIterator[Pair]:
     """Daemons with quick heartbeats and a short grace."""
     config = edit_config(
         folder,
-        bridge={"instances": {"heartbeat": "300ms"}},
+        bridge={"instances": {"heartbeat": "300ms"}, **(bridge or {})},
         portal={
             f"{_ROOM}.presence.grace": f"{GRACE:g}s",
             f"{_ROOM}.occupancy": True,
@@ -72,6 +74,13 @@ async def run_pair(folder: Path, url: str, js: JsClients) -> AsyncIterator[Pair]
 async def pair(tmp_path: Path, amqp_urls: Iterator[str], js: JsClients) -> AsyncIterator[Pair]:
     """On the broker of all tests."""
     async for pair in run_pair(tmp_path, next(amqp_urls), js):
+        yield pair
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def streamless(tmp_path: Path, amqp_urls: Iterator[str], js: JsClients) -> AsyncIterator[Pair]:
+    """With a queue for each."""
+    async for pair in run_pair(tmp_path, next(amqp_urls), js, {"amqp.source": "queue"}):
         yield pair
 
 
@@ -119,6 +128,18 @@ async def test_active_users_count_over_both_daemons(pair: Pair) -> None:
     await hear(eve, ("user_joined", "ann"), ("user_left", "ann"))
     assert await pair.count(pair.one) == await pair.count(pair.two) == 2
     assert (told(ann), told(second)) == ([], [])
+
+
+async def test_users_count_over_daemons_without_a_stream(streamless: Pair) -> None:
+    """Each reads the same messages from a queue of its own."""
+    bob = await streamless.join(streamless.one, "bob")
+    await streamless.join(streamless.two, "ann")
+    await hear(bob, ("user_joined", "ann"))
+    second = await streamless.join(streamless.one, "ann")
+    streamless.two.daemon.kill()
+    assert await streamless.count(streamless.one) == 2
+    await second.disconnect()
+    await hear(bob, ("user_joined", "ann"), ("user_left", "ann"))
 
 
 async def test_a_daemon_that_starts_knows_who_is_there(pair: Pair) -> None:
