@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from bridge.model import Emission, Place
 
-DELIVERY_BYTES: Final = 24
+DELIVERY_BYTES: Final = 28
 """What a delivery costs that led to nothing."""
 EMISSION_BYTES: Final = 560
 """What an emission costs besides its arguments: objects, its entries in the index (measured)."""
@@ -55,6 +55,7 @@ class History:
         self._offsets = array("q")
         self._checksums = array("I")
         self._times = array("d")
+        self._sizes = array("I")
         self._first = 0
         """Where the ring begins in the arrays: what stands before is evicted."""
         self._emissions: dict[int, tuple[Emission, ...]] = {}
@@ -88,7 +89,9 @@ class History:
             rooms = self._rooms
             self._emissions[offset] = tuple(emissions)
             for emission in emissions:
-                size += _size(emission)
+                size += EMISSION_BYTES + _ROOM_BYTES * len(emission.rooms)
+                for argument in emission.args:
+                    size += len(argument)
                 namespace = emission.namespace
                 for room in emission.rooms:
                     listed = rooms.get((namespace, room))
@@ -96,6 +99,7 @@ class History:
                         rooms[namespace, room] = array("q", (offset,))
                     elif listed[-1] != offset:  # else two emissions of one delivery
                         listed.append(offset)
+        self._sizes.append(size)
         self._bytes += size
         while self._bytes > self._max_bytes and len(self) > 1:
             self._evict()
@@ -114,7 +118,7 @@ class History:
 
     def clear(self) -> None:
         """Forget everything: another log begins, or the same one behind a gap."""
-        del self._offsets[:], self._checksums[:], self._times[:]
+        del self._offsets[:], self._checksums[:], self._times[:], self._sizes[:]
         self._first = self._bytes = 0
         self._emissions.clear()
         self._rooms.clear()
@@ -235,27 +239,26 @@ class History:
     def _evict(self) -> None:
         """Forget the oldest delivery; cost O(1), over many of them."""
         first = self._first
-        offset = self._offsets[first]
         self._is_complete = False
-        self._bytes -= DELIVERY_BYTES
-        for emission in self._emissions.pop(offset, ()):
-            self._bytes -= _size(emission)
-            for room in emission.rooms:
-                self._unlist((emission.namespace, room), offset)
+        self._bytes -= self._sizes[first]
+        offset = self._offsets[first]
+        emissions = self._emissions.pop(offset, None)
+        if emissions is not None:
+            rooms = self._rooms
+            for emission in emissions:
+                for room in emission.rooms:
+                    key = (emission.namespace, room)
+                    offsets = rooms.get(key)
+                    if offsets is None:
+                        continue
+                    if offsets[-1] <= offset:
+                        del rooms[key]
+                    elif offsets[len(offsets) // 2] <= offset:  # half of the list is evicted: cut it off
+                        del offsets[: bisect_right(offsets, offset)]
         self._first = first = first + 1
         if first >= _COMPACT_AFTER and first * 2 >= len(self._offsets):
-            del self._offsets[:first], self._checksums[:first], self._times[:first]
+            del self._offsets[:first], self._checksums[:first], self._times[:first], self._sizes[:first]
             self._first = 0
-
-    def _unlist(self, room: _Room, offset: int) -> None:
-        """Forget the room with its last event; cut the evicted ones off once they are half of its list."""
-        offsets = self._rooms.get(room)
-        if offsets is None:
-            return
-        if offsets[-1] <= offset:
-            del self._rooms[room]
-        elif offsets[len(offsets) // 2] <= offset:
-            del offsets[: bisect_right(offsets, offset)]
 
     def _find(self, offset: int) -> int:
         return bisect_left(self._offsets, offset, self._first)
@@ -285,9 +288,3 @@ def _is_behind(emission: Emission, offset: int, marks: Mapping[str, int]) -> boo
 
 def _length(emission: Emission) -> int:
     return sum([len(argument) for argument in emission.args])
-
-
-def _size(emission: Emission) -> int:
-    args = emission.args
-    length = len(args[0]) if len(args) == 1 else _length(emission)
-    return EMISSION_BYTES + _ROOM_BYTES * len(emission.rooms) + length
