@@ -198,6 +198,8 @@ class App:
         )
         self._control = Control(rules, sessions, self._rooms, self._gateway.end, revocations, exclusions)
         self._control.on_verdict = self._keeper.note_verdict
+        self._control.on_ended = self._recoveries.forget
+        self._control.on_evicted = self._recoveries.evict
         self._control.register(control_messages)
         self._sockets = SocketServer(
             self._gateway,

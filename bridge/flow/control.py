@@ -83,6 +83,9 @@ class Evict(_Order, frozen=True, kw_only=True):
     tenant: Tenant | None = None
 
 
+Covers = Callable[[str, str], bool]
+"""Whether an order is about a session of this identity in this concrete namespace."""
+
 VerdictKey = tuple[str, str] | tuple[str, str, str]
 """`user.revoke` and an identity, or `user.ban`, a system (`""` is all) and an identity."""
 
@@ -127,6 +130,7 @@ class Control:
         revocations: Revocations,
         exclusions: Exclusions,
     ) -> None:
+        self._rules = rules
         self._limits_names = {namespace.limits_name for namespace in rules.namespaces}
         self._tenant = rules.config.auth.jwt.defaults.get("tenant")
         self._sessions = sessions
@@ -136,9 +140,9 @@ class Control:
         self._exclusions = exclusions
         self._dropped = 0
         self._warming_up = True
-        self.on_ended: Callable[[Selection], None] = lambda _: None
+        self.on_ended: Callable[[Covers], None] = lambda _: None
         """Told which sessions were ended, so that those who are away are not awaited any more."""
-        self.on_evicted: Callable[[Selection, str], None] = lambda *_: None
+        self.on_evicted: Callable[[Covers, str], None] = lambda *_: None
         """Told which sessions had to leave a room, so that those who are away do not come back into it."""
         self.on_verdict: Callable[[VerdictKey, Verdict, Delivery, float], None] = lambda *_: None
         """Told of each revocation and ban that is read, after it was noted, so that it may be kept."""
@@ -165,7 +169,7 @@ class Control:
                 if session.principal is not None and self._revocations.covers(session.principal, now):
                     self._end(session, _REVOKED, session.namespace.auth.revoked)
                     ended += 1
-            self.on_ended(Selection(identity=identity))
+            self.on_ended(self._to_covers(Selection(identity=identity)))
             self._note(delivery, order, ended)
         self.on_verdict((REVOKE_KEY, identity), verdict, delivery, now)
         return ()
@@ -185,26 +189,25 @@ class Control:
         return ()
 
     def _disconnect(self, order: Disconnect, delivery: Delivery, now: float) -> Sequence[Emission]:
-        if not self._warming_up:
-            selection = Selection(
-                identity=self._to_identity(order.user, order.tenant),
-                system=order.system,
-                namespace=order.namespace,
-            )
+        identity = self._to_identity(order.user, order.tenant)
+        selection = Selection(identity=identity, system=order.system, namespace=order.namespace)
+        if self._warming_up:
+            self.on_ended(self._to_covers(selection))  # others may have handed over some of them before
+        else:
             self._note(delivery, order, self._end_all(selection, _DISCONNECTED))
         return ()
 
     def _evict(self, order: Evict, delivery: Delivery, now: float) -> Sequence[Emission]:
-        if self._warming_up:
-            return ()
         identity = None if order.user is None else self._to_identity(order.user, order.tenant)
         selection = Selection(identity=identity, system=order.system, namespace=order.namespace)
+        self.on_evicted(self._to_covers(selection), order.room)
+        if self._warming_up:
+            return ()
         inside = [
             session for session in self._sessions_of(selection) if self._rooms.is_inside(session, order.room)
         ]
         for session in inside:
             self._rooms.exit(session, order.room)
-        self.on_evicted(selection, order.room)
         self._note(delivery, order, len(inside))
         return ()
 
@@ -212,7 +215,7 @@ class Control:
         sessions = list(self._sessions_of(selection))
         for session in sessions:
             self._end(session, refuse)
-        self.on_ended(selection)
+        self.on_ended(self._to_covers(selection))
         return len(sessions)
 
     def _sessions_of(self, selection: Selection) -> Iterator[Session]:
@@ -230,6 +233,13 @@ class Control:
             identity = "" if session.principal is None else session.principal.identity
             if selection.covers(identity, session.namespace, session.client.namespace):
                 yield session
+
+    def _to_covers(self, selection: Selection) -> Covers:
+        def covers(identity: str, namespace: str) -> bool:
+            found = self._rules.match_namespace(namespace)
+            return found is not None and selection.covers(identity, found[0], namespace)
+
+        return covers
 
     def _to_identity(self, user: str, tenant: str | None) -> str:
         """Whom a user and tenant name: without a tenant whom a token without one names."""

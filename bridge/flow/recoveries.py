@@ -10,6 +10,7 @@ from typing import Final
 from msgspec import Struct
 
 from bridge.errors import Code
+from bridge.flow.control import Covers
 from bridge.flow.handovers import Handovers, Wanted
 from bridge.flow.ports import Admitted, Client, ConnectRequest
 from bridge.flow.replays import Replays
@@ -96,12 +97,10 @@ class Recoveries:
         The one thing about a recovery that takes time: others may have the session, and this instance may
         not have read yet what the client has seen.
         """
-        cursor = None
-        if wish.key is not None:
-            await self._bring(client, principal, wish.key)
+        if wish.key is not None and await self._bring(client, principal, wish.key):
             cursor = parse_cursor(wish.offset) if isinstance(wish.offset, str) else None
-        if cursor is not None:
-            await self._replays.wait_for(cursor.live)
+            if cursor is not None:
+                await self._replays.wait_for(cursor.live)
         return None if wish.since is None else await self._replays.find(wish.since, None)
 
     def admit(self, session: Session, wish: Wish, since: Place | None) -> Admitted:
@@ -177,9 +176,13 @@ class Recoveries:
         elif entry is not None and entry.lost is not None:  # it was cut before it was connected
             self._lost.put(entry.lost, self._clock())
 
-    def forget_user(self, identity: str) -> None:
-        """Let none of the user's lost sessions come back."""
-        self._lost.forget_user(identity)
+    def forget(self, covers: Covers) -> None:
+        """Let none of the lost sessions come back that an operator ended."""
+        self._lost.forget(covers)
+
+    def evict(self, covers: Covers, room: str) -> None:
+        """Let no lost session that is meant come back into a room that an operator emptied."""
+        self._lost.evict(covers, room)
 
     def forget_all(self) -> None:
         """The log began anew, or with a gap: no cursor means anything any more, and clients must know."""
@@ -187,13 +190,15 @@ class Recoveries:
         for session in list(self._here.values()):
             session.client.evict()
 
-    async def _bring(self, client: Client, principal: Principal, key: str) -> None:
-        """Have the session among the lost ones here, from wherever it is."""
-        if self._fetch(key, principal.identity, client.namespace, client.connection_id) is None:
-            wanted = Wanted(key=key, identity=principal.identity, namespace=client.namespace)
-            found = await self._handovers.find(wanted)
-            if found is not None:
-                self._lost.put(found, self._clock())
+    async def _bring(self, client: Client, principal: Principal, key: str) -> bool:
+        """Have the session among the lost ones here, from wherever it is; whether there is one."""
+        if self._fetch(key, principal.identity, client.namespace, client.connection_id) is not None:
+            return True
+        wanted = Wanted(key=key, identity=principal.identity, namespace=client.namespace)
+        found = await self._handovers.find(wanted)
+        if found is not None:
+            self._lost.put(found, self._clock())
+        return found is not None
 
     def _give(self, wanted: Wanted) -> LostSession | None:
         """Part with a session for another instance, to which its client has come."""

@@ -1,9 +1,9 @@
 """Sessions whose connection broke, kept for a while so that their clients may come back."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from bridge.state.progress import Progress
 
@@ -71,10 +71,17 @@ class LostSessions:
         if lost is not None and lost.shared:
             del self._kept[key]
 
-    def forget_user(self, identity: str) -> None:
-        """Drop all sessions of a user."""
-        for key in [key for key, (_, lost) in self._kept.items() if lost.identity == identity]:
+    def forget(self, covers: Callable[[str, str], bool]) -> None:
+        """Drop those of whose identity and namespace this is true."""
+        for key in [key for key, (_, lost) in self._kept.items() if covers(lost.identity, lost.namespace)]:
             del self._kept[key]
+
+    def evict(self, covers: Callable[[str, str], bool], room: str) -> None:
+        """Take a room out of those of whose identity and namespace this is true."""
+        for key, (until, lost) in self._kept.items():
+            if room in lost.rooms and covers(lost.identity, lost.namespace):
+                rooms = {name: mark for name, mark in lost.rooms.items() if name != room}
+                self._kept[key] = (until, structs.replace(lost, rooms=rooms))
 
     def clear(self) -> None:
         """Drop all: their cursors mean nothing any more."""

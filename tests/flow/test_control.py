@@ -7,7 +7,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from bridge.errors import Code
-from bridge.flow.control import Selection
+from bridge.flow.control import Covers
 from bridge.flow.ports import ConnectRefused
 from bridge.model import CONTROL_EXCHANGE, Delivery
 from bridge.rules.compile import Rules
@@ -194,21 +194,50 @@ async def test_an_evicted_room_is_left_by_all_or_by_one_user(club: Club) -> None
 
 
 async def test_those_who_are_away_are_not_awaited_any_more(club: Club) -> None:
-    """Whoever keeps sessions of clients that may come back is told whose."""
-    ended: list[Selection] = []
-    evicted: list[tuple[Selection, str]] = []
-    club.control.on_ended = ended.append
-    club.control.on_evicted = lambda selection, room: evicted.append((selection, room))
-    await order(club, "user.revoke", user="ann")
-    await order(club, "user.ban", user="ann", seconds=5, system="club")
-    await order(club, "user.disconnect", user="ann", namespace="/hall")
-    await order(club, "room.evict", room="table:1")
-    assert ended == [
-        Selection(identity="ann"),
-        Selection(identity="ann", system="club"),
-        Selection(identity="ann", namespace="/hall"),
-    ]
-    assert evicted == [(Selection(identity=None), "table:1")]
+    """Whoever keeps sessions of clients that may come back is told whose; in the warm-up too."""
+    ended: list[Covers] = []
+    evicted: list[tuple[Covers, str]] = []
+    (system,) = {namespace.system for namespace in club.rules.namespaces}
+    for instance in (club, Club(club.rules)):
+        ended.clear()
+        evicted.clear()
+        instance.control.on_ended = ended.append
+        instance.control.on_evicted = lambda covers, room: evicted.append((covers, room))
+        await order(instance, "user.revoke", user="ann")
+        await order(instance, "user.ban", user="ann", seconds=5, system=system)
+        await order(instance, "user.disconnect", user="ann", namespace="/table/{table}")
+        await order(instance, "room.evict", room="table:1")
+        revoked, banned, disconnected = ended
+        ((inside, room),) = evicted
+        assert room == "table:1"
+        cases = [("ann", "/hall"), ("ann", "/table/1"), ("bob", "/hall"), ("ann", "/elsewhere")]
+        for covers, meant in [
+            (revoked, [True, True, False, False]),
+            (banned, [True, True, False, False]),
+            (disconnected, [False, True, False, False]),
+            (inside, [True, True, True, False]),
+        ]:
+            assert [covers(*case) for case in cases] == meant
+
+
+async def test_a_disconnected_user_cannot_come_back_to_the_session(club: Club) -> None:
+    """It begins a new one; a client that is away when its room is emptied comes back without it."""
+    said = Delivery(exchange="club.events", routing_key="table.1.said", body=b'{"text":"hi"}', offset=0)
+    await club.downlink.handle([said])
+    for key, body in [("user.disconnect", {"user": "ann"}), ("room.evict", {"room": "table:1"})]:
+        auth = {"token": club.token("ann"), "recover": True}
+        first = await club.try_connect("/hall", auth)
+        assert isinstance(first, RecordingClient)
+        first.send("sit", {"table": "1"})
+        await settle()
+        pid = first.payload["pid"]
+        first.drop()
+        await order(club, key, **body)
+        again = await club.try_connect("/hall", {**auth, "pid": pid})
+        assert isinstance(again, RecordingClient)
+        assert (again.payload["pid"] == pid) is (key == "room.evict")
+        assert not club.memberships.contains("/hall", "table:1", again)
+        again.leave()
 
 
 async def test_of_what_the_log_holds_from_before_the_start_only_revocations_and_bans_count(

@@ -227,6 +227,8 @@ class Club:
             rules, self.sessions, self.rooms, self.gateway.end, self.revocations, self.exclusions
         )
         self.control.on_verdict = self.keeper.note_verdict
+        self.control.on_ended = self.recoveries.forget
+        self.control.on_evicted = self.recoveries.evict
         self.control.register(self.control_messages)
         self._numbers = count(1)
 

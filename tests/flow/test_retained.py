@@ -1,0 +1,105 @@
+"""Retained values: whoever joins a room has the last one at once, before the answer."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from bridge.model import Delivery
+from bridge.rules.compile import Rules
+from tests.support.club import Club
+from tests.support.fakes import RecordingClient, settle
+
+
+@pytest.fixture
+def club(club: Club) -> Club:
+    """A club that has read its log."""
+    club.downlink.caught_up()
+    return club
+
+
+async def publish(club: Club, key: str, text: str, *, offset: int | None = None) -> None:
+    """An event of the club as it comes from the log."""
+    body = msgspec.json.encode({"text": text})
+    await club.downlink.handle(
+        [
+            Delivery(
+                exchange="club.events", routing_key=key, body=body, offset=offset, timestamp=club.clock.wall
+            )
+        ]
+    )
+
+
+async def sit(client: RecordingClient, table: str = "1") -> None:
+    client.send("sit", {"table": table})
+    await settle()
+
+
+async def test_a_joiner_receives_the_last_value_before_the_answer(club: Club) -> None:
+    """Once, and the newest alone; what comes later comes as ever."""
+    await publish(club, "table.1.menu", "soup")
+    await publish(club, "table.1.menu", "cake")
+    await publish(club, "table.2.menu", "none of his")
+    ann = await club.connect("ann")
+    await sit(ann)
+    assert ann.names == ["menu", "seated"]
+    assert ann.received("menu") == [{"text": "cake"}]
+    await sit(ann)
+    assert ann.names == ["menu", "seated", "seated"], "who is inside already has it"
+    await publish(club, "table.1.menu", "tea")
+    assert ann.received("menu") == [{"text": "cake"}, {"text": "tea"}]
+
+
+async def test_everyone_receives_what_is_retained_for_the_namespace_when_they_connect(club: Club) -> None:
+    """Also who signs in late, after its answer."""
+    await publish(club, "house.rule", "be nice")
+    ann = await club.connect("ann")
+    assert ann.received("rule") == [{"text": "be nice"}]
+    bob = await club.connect_unsigned()
+    assert bob.names == []
+    bob.send("authenticate", {"token": club.token("bob")})
+    await settle()
+    assert bob.names == ["authenticated", "rule"]
+
+
+async def test_who_has_it_by_another_room_does_not_receive_it_again(club: Club) -> None:
+    """An event goes once to a client that is in several of its rooms."""
+    await publish(club, "table.1.menu", "soup")
+    ann = await club.connect("ann")
+    await sit(ann)
+    ann.send("visit", {"table": "1"})
+    await settle()
+    assert ann.received("menu") == [{"text": "soup"}]
+
+
+async def test_who_joins_with_a_cursor_has_it_and_who_joins_by_age_may_not(club: Club) -> None:
+    """An age brings the events of that time, and the values that are older."""
+    await publish(club, "table.1.menu", "soup", offset=0)
+    await club.clock.advance(60)
+    await publish(club, "table.1.said", "hello", offset=2)
+    cursor = club.window.head()
+    await club.clock.advance(60)
+    await publish(club, "table.1.said", "bye", offset=3)
+
+    ann = await club.connect("ann")
+    ann.send("sit", {"table": "1", "since": cursor})
+    await settle()
+    assert ann.names == ["said", "seated"]
+    bob = await club.connect("bob")
+    bob.send("sit", {"table": "1", "since": "90s"})
+    await settle()
+    assert sorted(map(str, bob.names)) == ["menu", "said", "said", "seated"]
+    assert bob.names[-1] == "seated"
+
+
+async def test_values_are_kept_from_the_warm_up_on(club_rules: Rules) -> None:
+    """What the log tells from before the start is what joiners must have."""
+    fresh = Club(club_rules)
+    try:
+        await publish(fresh, "table.1.menu", "soup")
+        fresh.downlink.caught_up()
+        ann = await fresh.connect("ann")
+        await sit(ann)
+        assert ann.names == ["menu", "seated"]
+    finally:
+        await fresh.uplink.stop()
