@@ -7,7 +7,10 @@ What RabbitMQ 3.10 does with the place that a consumer of a stream asks for:
 - an offset further beyond the end: nothing arrives, and every event below that offset is skipped for
   ever; this is also what an old offset does on a stream that was deleted and declared anew;
 - `last`: it starts with the last chunk, which may hold many events;
+- the stream is trimmed past a consumer that lags: it silently goes on at the floor;
 - the stream is deleted: the broker cancels the consumer (Basic.Cancel) and keeps the channel.
+
+Offsets have holes: the broker takes one for itself at the beginning of a segment, and sometimes elsewhere.
 
 What was confirmed to a publisher outlives a SIGKILL of the broker, at the same offset.
 """
@@ -19,7 +22,7 @@ from typing import Final
 import structlog
 
 from bridge.amqp.batches import handle_events, pump
-from bridge.amqp.channel import ChannelClosedError
+from bridge.amqp.channel import ChannelClosedError, LinkLostError
 from bridge.amqp.connection import BrokerConnection
 from bridge.amqp.deliveries import to_stream_delivery
 from bridge.amqp.events import Content
@@ -48,7 +51,8 @@ class StreamReader:
 
     After a loss it resumes AT the last event that it handled. That very event must arrive first: else
     the log was trimmed past it or replaced, and reading begins anew with the first event that there is
-    (a new epoch). Implements `flow.ports.EventReader`.
+    (a new epoch). At a hole in the offsets it makes sure in the same way that the log still reaches back
+    before the hole. Implements `flow.ports.EventReader`.
     """
 
     def __init__(
@@ -91,7 +95,7 @@ class StreamReader:
             async with asyncio.timeout(_SETUP_TIMEOUT):
                 subscription = await self._open(link, "first")
         self.connection.mark_up()
-        await pump(subscription, self._config.prefetch, lambda some: self._hand_over(some, end, handle))
+        await pump(subscription, self._config.prefetch, lambda some: self._hand_over(link, some, end, handle))
 
     async def _find_end(self, link: Link) -> int:
         """The offset of a marker that is published now: the log reaches at least that far."""
@@ -113,7 +117,7 @@ class StreamReader:
         found: Place | None = None
         if position.offset < end:  # beyond the end nothing would ever arrive
             subscription = await self._open(link, position.offset)
-            found = self._position_of(to_stream_delivery((await subscription.take(1))[0]))
+            found = await self._first_place(subscription)
             if found == position:
                 self._restarts.labels("resumed").inc()
                 return subscription
@@ -131,12 +135,28 @@ class StreamReader:
         self._on_new_epoch()
         return None
 
-    async def _open(self, link: Link, offset: int | str) -> Subscription:
+    async def _make_sure(self, link: Link, position: Place) -> None:
+        """Nothing is missing behind a position that the log still holds; LinkLostError when it does not.
+
+        Then the next connection cannot resume there, and begins an epoch.
+        """
+        async with asyncio.timeout(_SETUP_TIMEOUT):
+            probe = await self._open(link, position.offset, prefetch=1)
+            found = await self._first_place(probe)
+            await probe.close()
+        if found != position:
+            raise LinkLostError("the log was trimmed past the reader: it is too slow for amqp.stream")
+
+    async def _first_place(self, subscription: Subscription) -> Place:
+        [content] = await subscription.take(1)
+        return self._place_of(to_stream_delivery(content))
+
+    async def _open(self, link: Link, offset: int | str, prefetch: int | None = None) -> Subscription:
         try:
             return await Subscription.open(
                 link,
                 self._config.stream.name,
-                prefetch=self._config.prefetch,
+                prefetch=prefetch or self._config.prefetch,
                 arguments={"x-stream-offset": offset},
             )
         except ChannelClosedError as error:
@@ -144,9 +164,30 @@ class StreamReader:
                 raise
             raise self._no_stream() from error  # invalid arg 'x-stream-offset' for queue ...
 
-    async def _hand_over(self, contents: list[Content], end: int, handle: HandleBatch) -> None:
+    async def _hand_over(self, link: Link, contents: list[Content], end: int, handle: HandleBatch) -> None:
+        """Handle deliveries in order, those behind a hole once nothing can be missing there."""
+        for run in self._split_at_holes([to_stream_delivery(content) for content in contents]):
+            position = self._position
+            if position is not None and self._offset(run[0]) != position.offset + 1:
+                await self._make_sure(link, position)
+            await self._handle_run(run, end, handle)
+
+    def _split_at_holes(self, deliveries: list[Delivery]) -> list[list[Delivery]]:
+        """Runs of deliveries with an offset each."""
+        first, last = self._offset(deliveries[0]), self._offset(deliveries[-1])
+        if last - first == len(deliveries) - 1:
+            return [deliveries]
+        runs: list[list[Delivery]] = []
+        expected = -1
+        for delivery in deliveries:
+            if (offset := self._offset(delivery)) != expected:
+                runs.append([])
+            runs[-1].append(delivery)
+            expected = offset + 1
+        return runs
+
+    async def _handle_run(self, deliveries: list[Delivery], end: int, handle: HandleBatch) -> None:
         """Handle deliveries in order; the end of the catching up falls between two of them."""
-        deliveries = [to_stream_delivery(content) for content in contents]
         if self._on_caught_up is not None and self._offset(deliveries[-1]) >= end:
             cut = sum(self._offset(delivery) <= end for delivery in deliveries)
             await self._handle(deliveries[:cut], handle)
@@ -158,9 +199,9 @@ class StreamReader:
     async def _handle(self, deliveries: list[Delivery], handle: HandleBatch) -> None:
         if deliveries:
             await handle_events(deliveries, handle)
-            self._position = self._position_of(deliveries[-1])
+            self._position = self._place_of(deliveries[-1])
 
-    def _position_of(self, delivery: Delivery) -> Place:
+    def _place_of(self, delivery: Delivery) -> Place:
         return Place(self._offset(delivery), delivery.checksum)
 
     def _offset(self, delivery: Delivery) -> int:

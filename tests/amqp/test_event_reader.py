@@ -190,6 +190,56 @@ async def test_stream_trimmed_while_away(amqp_url: str, service: AbstractChannel
     assert recorder.epochs_after == [1]
 
 
+async def test_stream_trimmed_past_a_slow_reader(amqp_url: str, service: AbstractChannel) -> None:
+    """The broker goes on at the floor without a word; the reader begins an epoch before that event."""
+    without_debug()
+    recorder, metrics, gate = Recorder(), Metrics(), asyncio.Event()
+
+    async def handle(batch: Sequence[Delivery]) -> None:
+        await recorder.handle(batch)
+        if recorder.deliveries:
+            await gate.wait()
+
+    config = make_config(amqp_url, stream=Stream(max_bytes=Size("1MB")), prefetch=10)
+    reader = StreamReader(
+        config, TOPOLOGY, "one", metrics, recorder.on_caught_up, on_new_epoch=recorder.on_new_epoch
+    )
+    async with running(reader.run(handle)):
+        await until(lambda: reader.connection.up_since)
+        await send(service, b"0")
+        await recorder.wait_for(1)
+        for start in range(1, 1000, 20):
+            await send(service, *(b"%d " % number + b"x" * 10_000 for number in range(start, start + 20)))
+        await send(service, b"1001")
+        gate.set()
+        await until(lambda: recorder.bodies[-1] == b"1001")
+    numbers = [int(body.split()[0]) for body in recorder.bodies]
+    [cut] = recorder.epochs_after
+    assert numbers[:cut] == list(range(cut))
+    assert numbers[cut] > cut
+    assert numbers[cut:] == list(range(numbers[cut], 1002))
+
+
+async def test_a_hole_in_the_offsets_is_no_gap(amqp_url: str, service: AbstractChannel) -> None:
+    """The broker leaves one at each segment; whoever keeps up has missed nothing."""
+    without_debug()
+    recorder, metrics = Recorder(), Metrics()
+    config = make_config(amqp_url, stream=Stream(max_bytes=Size("10MB")))
+    reader = StreamReader(
+        config, TOPOLOGY, "one", metrics, recorder.on_caught_up, on_new_epoch=recorder.on_new_epoch
+    )
+    async with running(reader.run(recorder.handle)):
+        await until(lambda: reader.connection.up_since)
+        for start in range(0, 400, 20):
+            await send(service, *(b"%d " % number + b"x" * 10_000 for number in range(start, start + 20)))
+        await recorder.wait_for(400)
+        assert reader.connection.generation == 1
+    offsets = [delivery.offset or 0 for delivery in recorder.deliveries]
+    assert offsets[-1] - offsets[0] > len(offsets) - 1, "there was no hole"
+    assert [int(body.split()[0]) for body in recorder.bodies] == list(range(400))
+    assert recorder.epochs_after == []
+
+
 async def test_places_of_another_log_mean_nothing(amqp_url: str, service: AbstractChannel) -> None:
     """After the stream was replaced by an equally long one, no cursor of before is taken for one of now."""
     history = History(1_000_000, 600.0)
