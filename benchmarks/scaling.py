@@ -20,12 +20,11 @@ from msgspec import Struct
 from benchmarks.load import BenchError, Load, Progress, compile_load
 from benchmarks.publisher import Publisher, declare_exchanges
 from benchmarks.report import describe_machine
-from benchmarks.servers import Server, make_token, raise_file_limit
+from benchmarks.servers import Server, make_token, raise_file_limit, read_cpu_seconds
 from dev.broker import BrokerError, PrivateBroker
 
 _ROOMS: Final = 1000
 _STALLED: Final = 30.0
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 
 class Workers(Server):
@@ -53,11 +52,7 @@ class Workers(Server):
 
     def cpu_seconds(self) -> float:
         """User and system time of all processes so far."""
-        total = 0
-        for pid in self.pids:
-            fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-            total += int(fields[11]) + int(fields[12])
-        return total / _TICKS
+        return sum(map(read_cpu_seconds, self.pids))
 
     def resident_bytes(self) -> int:
         """Memory of all processes; what they share counts once."""
@@ -79,16 +74,20 @@ class Figure(Struct, frozen=True, kw_only=True):
     events: int
     deliveries: int
     cpu: float
-    """Seconds of all workers."""
+    """Seconds of all workers ..."""
+    broker: float
+    """... and of the broker."""
     p50: float | None = None
     p99: float | None = None
 
     def to_row(self) -> str:
         """As a row of the table."""
-        per_event = self.cpu / self.events * 1e6
+        per_event, broker = (seconds / self.events * 1e6 for seconds in (self.cpu, self.broker))
         per_delivery = f"{self.cpu / self.deliveries * 1e6:,.2f}" if self.deliveries > self.events else ""
         times = f"{self.p50:.2f} | {self.p99:.2f}" if self.p50 is not None else " | "
-        return f"| {self.load} | {self.workers} | {per_event:,.0f} | {per_delivery} | {times} |"
+        return (
+            f"| {self.load} | {self.workers} | {per_event:,.0f} | {per_delivery} | {broker:,.0f} | {times} |"
+        )
 
 
 class Setting(Struct, frozen=True, kw_only=True):
@@ -96,7 +95,10 @@ class Setting(Struct, frozen=True, kw_only=True):
 
     folder: Path
     program: Path
-    url: str
+    broker: int
+    """Its process."""
+    next_url: Callable[[], str]
+    """Of a virtual host that nobody has used: publishers begin with the same message ids."""
     workers: int
     seconds: float
     clients: int
@@ -105,11 +107,12 @@ class Setting(Struct, frozen=True, kw_only=True):
 @contextmanager
 def _running(setting: Setting, clients: int, rooms: int) -> Iterator[tuple[Workers, Load, Publisher]]:
     """A daemon with clients in one room, or each in its own of several; not all rooms need have one."""
-    declare_exchanges(setting.url, "bench.commands")
-    server = Workers(setting.workers, setting.url, setting.folder)
+    url = setting.next_url()
+    declare_exchanges(url, "bench.commands")
+    server = Workers(setting.workers, url, setting.folder)
     with server, Load(setting.program) as load:
         load.connect(clients, server.port, make_token(), each_its_room=rooms > 1)
-        publisher = Publisher(setting.url, rooms)
+        publisher = Publisher(url, rooms)
         try:
             yield server, load, publisher
         finally:
@@ -137,10 +140,10 @@ def _pace(
         events = max(_ROOMS, round(rate * seconds) // _ROOMS * _ROOMS) if each <= 1 else round(rate * seconds)
         wanted = events * each if each else events // _ROOMS
         load.command("reset")
-        cpu = server.cpu_seconds()
+        cpu, broker = server.cpu_seconds(), read_cpu_seconds(setting.broker)
         publisher.send_paced(events, rate)
         load.wait(_has(wanted), _STALLED, f"{wanted} deliveries")
-        cpu = server.cpu_seconds() - cpu
+        cpu, broker = server.cpu_seconds() - cpu, read_cpu_seconds(setting.broker) - broker
         load.check()
     timings = load.report()
     return Figure(
@@ -149,6 +152,7 @@ def _pace(
         events=events,
         deliveries=wanted,
         cpu=cpu,
+        broker=broker,
         p50=timings.p50 if each else None,
         p99=timings.p99 if each else None,
     )
@@ -156,13 +160,14 @@ def _pace(
 
 def _flood(setting: Setting, server: Workers, load: Load, publisher: Publisher, name: str) -> Figure:
     """Publish as fast as the broker takes it; at rest, all workers have read all."""
-    for events in (10_000, 40_000):
+    much = max(_ROOMS, round(setting.seconds * 8000) // _ROOMS * _ROOMS)
+    for events in (_ROOMS, much):
         load.command("reset")
-        cpu = server.cpu_seconds()
+        cpu, broker = server.cpu_seconds(), read_cpu_seconds(setting.broker)
         publisher.send_all(events)
         load.wait(_has(events // _ROOMS), _STALLED, "the last event")
-        used = _settle(server) - cpu
-    return Figure(load=name, workers=setting.workers, events=events, deliveries=0, cpu=used)
+        cpu, broker = _settle(server) - cpu, read_cpu_seconds(setting.broker) - broker
+    return Figure(load=name, workers=setting.workers, events=events, deliveries=0, cpu=cpu, broker=broker)
 
 
 def _settle(server: Workers) -> float:
@@ -180,20 +185,38 @@ def _has(wanted: int) -> Callable[[Progress], bool]:
     return lambda now: now.delivered >= wanted
 
 
-def measure_memory(setting: Setting) -> tuple[float, float]:
-    """MB of all processes with one connection, and kB for each further one."""
-    with _running(setting, 1, _ROOMS) as (server, _, _publisher):
+def measure_connections(setting: Setting) -> str:
+    """What connections cost, as a row: memory of all processes, of each connection; connecting; a ping."""
+    url = setting.next_url()
+    declare_exchanges(url, "bench.commands")
+    server = Workers(setting.workers, url, setting.folder)
+    with server, Load(setting.program) as load:
         time.sleep(1.0)
-        empty = server.resident_bytes()
-        second = setting.program.with_name("load-2")
-        second.write_bytes(setting.program.read_bytes())
-        second.chmod(0o700)
-        with Load(second) as load:
-            load.connect(setting.clients, server.port, make_token(), each_its_room=True)
-            time.sleep(2.0)
-            full = server.resident_bytes()
-            load.check()
-    return empty / 1e6, (full - empty) / 1000 / setting.clients
+        empty, cpu = server.resident_bytes(), server.cpu_seconds()
+        load.connect(setting.clients, server.port, make_token(), each_its_room=True)
+        connecting = server.cpu_seconds() - cpu
+        time.sleep(2.0)
+        each, cpu = (server.resident_bytes() - empty) / 1000 / setting.clients, server.cpu_seconds()
+        time.sleep(2 * setting.seconds)  # one ping a second for each
+        pings = server.cpu_seconds() - cpu
+        load.check()
+    figures = (
+        f"{empty / 1e6:.0f}",
+        f"{each:.1f}",
+        f"{connecting / setting.clients * 1e6:,.0f}",
+        f"{pings / setting.clients / setting.seconds / 2 * 1e6:.0f}",
+    )
+    return f"| {setting.workers} | {' | '.join(figures)} |"
+
+
+def _make_vhosts(broker: PrivateBroker) -> Iterator[str]:
+    """The URLs of fresh virtual hosts; made in batches, since each `rabbitmqctl` takes a second."""
+    numbers = count()
+    while True:
+        names = [f"scaling-{next(numbers)}" for _ in range(4)]
+        broker.add_vhost(*names)
+        for name in names:
+            yield f"{broker.url}/{name}"
 
 
 def main(environ: Mapping[str, str]) -> None:
@@ -201,36 +224,34 @@ def main(environ: Mapping[str, str]) -> None:
     seconds, clients = float(environ.get("SECONDS") or 6), int(environ.get("CLIENTS") or 1000)
     raise_file_limit(clients + 2000)
     print(f"{describe_machine()}\n")
-    print("| load | workers | CPU us/event | CPU us/delivery | p50 ms | p99 ms |\n|---|--:|--:|--:|--:|--:|")
-    memory: list[str] = []
+    print("| load | workers | CPU us/event | us/delivery | broker us/event | p50 ms | p99 ms |")
+    print("|---|--:|--:|--:|--:|--:|--:|")
+    rows: list[str] = []
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
         broker = PrivateBroker(folder / "broker")
         broker.start()
         try:
-            program, numbers = compile_load(folder), count()
+            program, urls = compile_load(folder), _make_vhosts(broker)
             for workers in map(int, (environ.get("WORKERS") or "1,2,4").split(",")):
-                vhosts = [f"scaling-{next(numbers)}" for _ in range(2)]
-                broker.add_vhost(*vhosts)
-                first, second = (
-                    Setting(
-                        folder=folder,
-                        program=program,
-                        url=f"{broker.url}/{vhost}",
-                        workers=workers,
-                        seconds=seconds,
-                        clients=clients,
-                    )
-                    for vhost in vhosts
+                setting = Setting(
+                    folder=folder,
+                    program=program,
+                    broker=broker.pid,
+                    next_url=lambda: next(urls),
+                    workers=workers,
+                    seconds=seconds,
+                    clients=clients,
                 )
-                for figure in measure_all(first):
+                for figure in measure_all(setting):
                     print(figure.to_row(), flush=True)
-                empty, each = measure_memory(second)
-                memory.append(f"| {workers} | {empty:.0f} | {each:.1f} |")
+                os.environ["PING_INTERVAL"] = "1s"
+                rows.append(measure_connections(setting))
+                del os.environ["PING_INTERVAL"]
         finally:
             broker.stop()
-    print("\n| workers | MB of all | kB/connection |\n|--:|--:|--:|")
-    print("\n".join(memory))
+    print("\n| workers | MB of all | kB/connection | CPU us/connecting | us/ping |\n|--:|--:|--:|--:|--:|")
+    print("\n".join(rows))
 
 
 if __name__ == "__main__":

@@ -51,6 +51,12 @@ def raise_file_limit(wanted: int) -> str | None:
     return None if soft >= wanted else f"RLIMIT_NOFILE is {soft}, not {wanted} (ulimit -n {wanted})"
 
 
+def read_cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
 class Server:
     """One of `SYSTEMS` in a process of its own; `with` starts and ends it."""
 
@@ -104,8 +110,7 @@ class Server:
 
     def cpu_seconds(self) -> float:
         """User and system time of the process so far."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        return read_cpu_seconds(self.pid)
 
     def resident_bytes(self) -> int:
         """Memory of the process."""

@@ -80,6 +80,12 @@ class PrivateBroker:
         return self._server is not None and self._server.poll() is None
 
     @property
+    def pid(self) -> int:
+        """The node's process, while it runs."""
+        assert self._server is not None  # noqa: S101  started
+        return self._server.pid
+
+    @property
     def log(self) -> Path:
         """The node's own log file."""
         return self.folder / "log" / "rabbit.log"
