@@ -10,6 +10,7 @@ from bridge.cli.tables import Table
 from bridge.cli.terminal import Terminal
 from bridge.errors import ConfigError
 from bridge.rules.compile import Rules
+from bridge.rules.routes import EventRoute
 
 
 def check(*, config: ConfigPath = DEFAULT_CONFIG, schemas: SchemasPath = None) -> int:
@@ -45,11 +46,17 @@ def make_event_table(rules: Rules) -> Table:
             route.schema or "(binary)",
             route.namespace,
             ", ".join(route.rooms) or "everyone",
-            f"{route.event} (live)" if route.live else route.event,
+            route.event + _describe_way(route),
         )
         for route in rules.routes
     ]
     return Table(("EXCHANGE", "KEY", "SCHEMA", "NAMESPACE", "ROOMS", "EVENT"), rows)
+
+
+def _describe_way(route: EventRoute) -> str:
+    if route.live:
+        return " (live)"
+    return " (retained)" if route.retain else ""
 
 
 def make_command_table(rules: Rules) -> Table:

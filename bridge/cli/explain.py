@@ -79,6 +79,7 @@ def _print_match(terminal: Terminal, match: Match, *, with_body: bool) -> None:
     facts = [
         ("binding", f"{route.exchange}  {match.binding}"),
         ("way", "live: round the log, nothing is kept" if route.live else ""),
+        ("kept", "retained: the last value is for whoever joins later" if route.retain else ""),
         ("words", words),
         ("schema", route.schema or "(binary)"),
         ("namespace", escape(match.namespace or "")),

@@ -175,6 +175,9 @@ class BridgeGateway:
             client.begin_catch_up(entry.behind.cursor)
         for room, mark in self._recoveries.rooms_of(session).items():
             self._rooms.enter(session, room, mark, retained=entry is None)
+        has_values = entry is not None and entry.has_values
+        for room, mark in self._recoveries.rooms_of(session).items():
+            self._rooms.enter(session, room, mark, retained=not has_values)
         if plan.emit is not None:
             client.emit(*plan.emit)
         self._admission.watch_expiry(session, self._expire)

@@ -18,7 +18,7 @@ from bridge.flow.rooms import Rooms
 from bridge.flow.session import Entry, Session
 from bridge.model import EVERYONE, Place, Principal, Refuse
 from bridge.rules.command_plan import plan_connect
-from bridge.rules.since import Since, parse_since
+from bridge.rules.since import Age, Since, parse_since
 from bridge.state.cursors import parse_cursor
 from bridge.state.lost_sessions import LostSession, LostSessions
 from bridge.state.memberships import Memberships
@@ -113,7 +113,7 @@ class Recoveries:
         if wish.since is not None and session.entry is None:
             behind = None if since is None else Behind(base=since)
             if session.principal is not None and behind is not None and self._replays.holds(behind):
-                session.entry = Entry(behind=behind)
+                session.entry = Entry(behind=behind, has_values=not isinstance(wish.since, Age))
             self._replays.count_since(wish.since, session.entry is not None)
             extra["recovered"] = session.entry is not None
         lost = None if session.entry is None else session.entry.lost

@@ -50,6 +50,8 @@ class Entry(Struct, frozen=True, kw_only=True):
     behind: Behind
     lost: LostSession | None = None
     """The session that goes on; None when a new one begins with what was missed."""
+    has_values: bool = True
+    """It has what is retained from before that; not so who only says how old that is."""
 
 
 class Session:

@@ -37,6 +37,8 @@ def test_the_tables_show_each_event_and_command_in_plain_text() -> None:
     assert sync.endswith("requests from summit.commands")
     typing = next(line for line in lines if "chat.{project}.typing_start" in line)
     assert typing.endswith("typing_start (live)")
+    state = [line for line in lines if "project.{project}.state_change" in line]
+    assert [line.endswith("state_change (retained)") for line in state] == [False, True]
     fine = rf"{CONFIG.relative_to(CONFIG.parents[1])} is fine: \d+ routes, \d+ commands, \d+ namespaces\."
     assert re.fullmatch(fine, lines[-1])
 

@@ -39,6 +39,12 @@ def test_it_says_what_goes_round_the_log() -> None:
     """Such as who is typing."""
     done = run_bridged("explain", "chat.apollo.typing_start")
     assert "way        live: round the log, nothing is kept" in done.stdout
+
+
+def test_it_says_what_is_retained() -> None:
+    """In one namespace, and not in another."""
+    done = run_bridged("explain", KEY)
+    assert done.stdout.count("kept       retained: the last value is for whoever joins later") == 1
     assert "live:" not in run_bridged("explain", "chat.apollo.message_received").stdout
 
 

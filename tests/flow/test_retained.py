@@ -92,6 +92,31 @@ async def test_who_joins_with_a_cursor_has_it_and_who_joins_by_age_may_not(club:
     assert bob.names[-1] == "seated"
 
 
+async def test_who_connects_with_an_age_receives_the_values_that_are_older(club: Club) -> None:
+    """Before what it missed; one that is among that comes once."""
+    await publish(club, "house.rule", "be nice", offset=0)
+    await club.clock.advance(60)
+    await publish(club, "table.1.any", "hello", offset=1)
+    await club.clock.advance(10)
+    ann = await club.try_connect("/hall", {"token": club.token("ann"), "since": "30s"})
+    assert isinstance(ann, RecordingClient)
+    assert ann.payload["recovered"] is True
+    assert ann.names == ["rule", "any"]
+    bob = await club.try_connect("/hall", {"token": club.token("bob"), "since": "5m"})
+    assert isinstance(bob, RecordingClient)
+    assert bob.names == ["rule", "any"]
+    eve = await club.try_connect("/hall", {"token": club.token("eve"), "since": club.window.head()})
+    assert isinstance(eve, RecordingClient)
+    assert eve.names == []
+
+
+async def test_the_greeting_comes_before_what_is_retained(club: Club) -> None:
+    """A client knows where it is before it learns anything else."""
+    await publish(club, "house.rule", "be nice")
+    ann = await club.connect("ann", "/lobby")
+    assert ann.names == ["welcome", "rule"]
+
+
 async def test_values_are_kept_from_the_warm_up_on(club_rules: Rules) -> None:
     """What the log tells from before the start is what joiners must have."""
     fresh = Club(club_rules)

@@ -119,6 +119,7 @@ ROUTES = """
       /lobby:
         on_connect: {emit: {welcome: {user: "{user.sub}"}}}
         events:
+          house.rule: {schema: Said, retain: true}
           table.{table}.any: {schema: Said}
       /bar:
         limits: {rate: [2/s, 5/min], ban: {after: 3, within: 60s, duration: 300s}}
