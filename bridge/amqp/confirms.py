@@ -1,6 +1,7 @@
 """A channel with publisher confirms: says truthfully what became of each message that was sent on it."""
 
 import asyncio
+from collections.abc import Callable
 from itertools import count, takewhile
 from typing import Self
 
@@ -31,6 +32,24 @@ class Sent:
             self.outcome.set_result(outcome)
 
 
+class Posted:
+    """A message that is on its way, for someone who is told and does not wait: no future, and no timer."""
+
+    __slots__ = ("_done", "deadline", "message", "returned")
+
+    def __init__(
+        self, message: PublishMessage, done: Callable[[PublishOutcome], None], deadline: float
+    ) -> None:
+        self.message = message
+        self.returned = False
+        self.deadline = deadline
+        self._done = done
+
+    def settle(self, outcome: PublishOutcome) -> None:
+        """Tell what became of it; whoever calls this has taken it from those that wait."""
+        self._done(outcome)
+
+
 class ConfirmingChannel:
     """Sends mandatory messages, and matches confirms and returns to them."""
 
@@ -38,7 +57,9 @@ class ConfirmingChannel:
         self.channel = channel
         self._tags = count(1)
         self._last = 0
-        self._waiting: dict[int, Sent] = {}
+        self._waiting: dict[int, Sent | Posted] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        """Of the oldest posted message."""
         channel.on_confirmed = self._confirm
         channel.on_returned = self._give_back
         channel.on_ended = self._end
@@ -56,7 +77,48 @@ class ConfirmingChannel:
         Whoever stops waiting calls `forget`.
         """
         channel = self.channel
-        frames = encode_publish(
+        frames = self._encode(message, properties)
+        if channel.ended.done():
+            sent = Sent(0, message)
+            sent.settle(PublishOutcome.BROKER_UNAVAILABLE)
+            return sent
+        self._last = next(self._tags)
+        sent = Sent(self._last, message)
+        self._waiting[self._last] = sent
+        channel.write(frames)
+        return sent
+
+    def post(
+        self,
+        message: PublishMessage,
+        properties: bytes,
+        done: Callable[[PublishOutcome], None],
+        seconds: float,
+    ) -> bool:
+        """Send a message likewise, and call `done` once, later: with UNKNOWN_OUTCOME after `seconds`.
+
+        False when the channel has ended, and nothing was sent. `seconds` are the same for all messages.
+        """
+        channel = self.channel
+        if channel.ended.done():
+            return False
+        frames = self._encode(message, properties)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        self._last = next(self._tags)
+        self._waiting[self._last] = Posted(message, done, deadline)
+        channel.write(frames)
+        if self._timer is None:
+            self._timer = loop.call_at(deadline, self._expire)
+        return True
+
+    def forget(self, sent: Sent) -> None:
+        """Nobody waits for this one any more."""
+        self._waiting.pop(sent.tag, None)
+
+    def _encode(self, message: PublishMessage, properties: bytes) -> bytes:
+        channel = self.channel
+        return encode_publish(
             channel.number,
             message.exchange,
             message.routing_key,
@@ -64,18 +126,24 @@ class ConfirmingChannel:
             message.body,
             channel.carrier.frame_max,
         )
-        if channel.ended.done():
-            sent = Sent(0, message)
-            sent.settle(PublishOutcome.BROKER_UNAVAILABLE)
-            return sent
-        self._last = next(self._tags)
-        sent = self._waiting[self._last] = Sent(self._last, message)
-        channel.write(frames)
-        return sent
 
-    def forget(self, sent: Sent) -> None:
-        """Nobody waits for this one any more."""
-        self._waiting.pop(sent.tag, None)
+    def _expire(self) -> None:
+        """Give up the posted messages whose time is over; they stand in the order of their deadlines.
+
+        One timer for all: one for each would cost as much as sending it.
+        """
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        late: list[int] = []
+        for tag, sent in self._waiting.items():
+            if isinstance(sent, Sent):
+                continue
+            if sent.deadline > loop.time():
+                self._timer = loop.call_at(sent.deadline, self._expire)
+                break
+            late.append(tag)
+        for tag in late:
+            self._waiting.pop(tag).settle(PublishOutcome.UNKNOWN_OUTCOME)
 
     def _confirm(self, confirmed: Confirmed) -> None:
         tag = confirmed.tag
@@ -111,13 +179,15 @@ class ConfirmingChannel:
     def _end(self, reason: LinkLostError) -> None:
         """One missing exchange closes the channel for all that were on their way."""
         missing = str(reason) if isinstance(reason, ChannelClosedError) and reason.code == 404 else ""
+        if self._timer is not None:
+            self._timer.cancel()
         waiting, self._waiting = self._waiting, {}
         for sent in waiting.values():
             named = f"no exchange '{sent.message.exchange}' " in missing
             sent.settle(PublishOutcome.UNROUTABLE if named else PublishOutcome.UNKNOWN_OUTCOME)
 
 
-def _outcome_of(sent: Sent, positive: bool) -> PublishOutcome:
+def _outcome_of(sent: Sent | Posted, positive: bool) -> PublishOutcome:
     if not positive:
         return PublishOutcome.REJECTED
     return PublishOutcome.UNROUTABLE if sent.returned else PublishOutcome.CONFIRMED

@@ -8,6 +8,7 @@ bytes, a time that no calendar knows is None, and what is nested deeper than 32 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from struct import Struct
 from typing import Final
 
@@ -59,12 +60,15 @@ def decode_table(raw: bytes, position: int, end: int, depth: int = 0) -> tuple[d
 
 def encode_table(table: Mapping[str, str]) -> bytes:
     """A table of texts, with its length; ValueError when a name is over 255 bytes."""
-    parts: list[bytes] = []
-    for name, text in table.items():
-        value = text.encode()
-        parts += (encode_short(name), b"S", _LENGTH.pack(len(value)), value)
-    entries = b"".join(parts)
+    entries = b"".join([_encode_text(name, text) for name, text in table.items()])
     return _LENGTH.pack(len(entries)) + entries
+
+
+@lru_cache(maxsize=4096)
+def _encode_text(name: str, text: str) -> bytes:
+    """One entry; the headers of a client's messages are the same again and again."""
+    value = text.encode()
+    return b"%b%b%b%b" % (encode_short(name), b"S", _LENGTH.pack(len(value)), value)
 
 
 def to_seconds(value: int) -> float | None:

@@ -4,6 +4,7 @@ A frame is kind (1 byte), channel (2), length (4), payload, and the octet 0xCE. 
 AMQP 0-9-1 specification.
 """
 
+from functools import lru_cache
 from struct import Struct
 from typing import Final
 
@@ -33,9 +34,11 @@ LONGEST_SHORT: Final = 255
 _BASIC: Final = 60
 _PUBLISH: Final = 40
 _ACK: Final = 80
-_MANDATORY: Final = b"\x01"
+_MANDATORY_AND_END: Final = b"\x01\xce"
 
 _HEAD = Struct(">BHI")
+_BODY_HEAD = Struct(">BBHI")
+"""With the octet that ends the frame before."""
 _METHOD_HEAD = Struct(">BHIHHH")
 _CONTENT_HEAD = Struct(">BHIHHQ")
 _ACK_FRAME = Struct(">BHIHHQBB")
@@ -73,26 +76,31 @@ def encode_publish(
 
     `properties` come from `encode_properties`. Raises ValueError for what AMQP cannot carry.
     """
-    names = encode_short(exchange) + encode_short(routing_key)
+    names = encode_names(exchange, routing_key)
     size = len(body)
     if len(properties) + 12 + OVERHEAD > frame_max:
         raise ValueError("properties longer than a frame")
-    parts = [
+    head = (
         _METHOD_HEAD.pack(METHOD, channel, 7 + len(names), _BASIC, _PUBLISH, 0),
         names,
-        _MANDATORY + b"\xce",
+        _MANDATORY_AND_END,
         _CONTENT_HEAD.pack(HEADER, channel, 12 + len(properties), _BASIC, 0, size),
         properties,
-        b"\xce",
-    ]
+    )
     longest = frame_max - OVERHEAD
     if 0 < size <= longest:
-        parts += (_HEAD.pack(BODY, channel, size), body, b"\xce")
-    else:
-        for start in range(0, size, longest):
-            piece = body[start : start + longest]
-            parts += (_HEAD.pack(BODY, channel, len(piece)), piece, b"\xce")
+        return b"".join((*head, _BODY_HEAD.pack(END, BODY, channel, size), body, b"\xce"))
+    parts = [*head, b"\xce"]
+    for start in range(0, size, longest):
+        piece = body[start : start + longest]
+        parts += (_HEAD.pack(BODY, channel, len(piece)), piece, b"\xce")
     return b"".join(parts)
+
+
+@lru_cache(maxsize=4096)
+def encode_names(*texts: str) -> bytes:
+    """Short strings that come again and again, such as an exchange with a routing key."""
+    return b"".join([encode_short(text) for text in texts])
 
 
 def encode_short(text: str) -> bytes:

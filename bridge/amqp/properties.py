@@ -9,7 +9,7 @@ from typing import Final
 from msgspec import Struct
 
 from bridge.amqp.fields import decode_table, encode_table, to_seconds
-from bridge.amqp.frames import SYNTAX_ERROR, WireError, decode_short, encode_short
+from bridge.amqp.frames import SYNTAX_ERROR, WireError, decode_short, encode_names, encode_short
 
 _CONTENT_TYPE: Final = 1 << 15
 _CONTENT_ENCODING: Final = 1 << 14
@@ -140,17 +140,12 @@ def encode_properties(
 ) -> bytes:
     """Flags and properties of a message of the bridge; ValueError for a text that AMQP cannot carry."""
     flags = _CONTENT_TYPE | _HEADERS | _DELIVERY_MODE | _MESSAGE_ID | _TIMESTAMP | _TYPE | _APP_ID
-    parts = [encode_short(content_type), encode_table(headers), b"\x02" if persistent else b"\x01"]
+    parts = [encode_names(content_type), encode_table(headers), b"\x02" if persistent else b"\x01"]
     for flag, text in ((_CORRELATION_ID, correlation_id), (_REPLY_TO, reply_to), (_EXPIRATION, expiration)):
         if text is not None:
             flags |= flag
             parts.append(encode_short(text))
-    parts += (
-        encode_short(message_id),
-        _encode_time(timestamp),
-        encode_short(type),
-        b"\x07bridged",
-    )
+    parts += (encode_short(message_id), _encode_time(timestamp), encode_names(type, "bridged"))
     return _FLAGS.pack(flags) + b"".join(parts)
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import structlog
@@ -24,7 +26,7 @@ class ConfirmingPublisher:
     """Publishes persistent, mandatory messages and says truthfully what became of each.
 
     Messages are sent without waiting for one another's confirms; at most `in_flight` of them, and
-    16 MB of bodies, are without a confirm at a time. Implements `flow.ports.Publisher`.
+    16 MB of bodies, are without a confirm at a time. Implements `flow.ports.EagerPublisher`.
     """
 
     def __init__(
@@ -78,6 +80,31 @@ class ConfirmingPublisher:
             return await self._send(channel, message, deadline)
         finally:
             self._window.leave(size)
+
+    def post(self, message: PublishMessage, done: Callable[[PublishOutcome], None]) -> bool:
+        """Publish one message at once, if nothing need be waited for, and call `done` as `publish` returns.
+
+        False when it cannot be sent now, or not at all: nothing was done.
+        """
+        channel, size = self._channel, len(message.body)
+        if channel is None or self._link is None or not self._link.is_writable:
+            return False
+        if not self._window.enter_now(size):
+            return False
+        posted = False
+        try:
+            properties = to_properties(message, persistent=True)
+            told = partial(self._leave, size, done)
+            posted = channel.post(message, properties, told, self._config.confirm_timeout)
+        except ValueError:
+            pass  # `publish` says why
+        if not posted:
+            self._window.leave(size)
+        return posted
+
+    def _leave(self, size: int, done: Callable[[PublishOutcome], None], outcome: PublishOutcome) -> None:
+        self._window.leave(size)
+        done(outcome)
 
     async def _enter(self, link: Link, size: int) -> ConfirmingChannel | None:
         """Wait until the message may be sent; None when the connection is away."""

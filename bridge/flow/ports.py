@@ -47,6 +47,16 @@ class Publisher(Protocol):
         """Publish one message; never raises for an expected outcome, answers within its time limit."""
 
 
+class EagerPublisher(Publisher, Protocol):
+    """One that can also publish without being awaited."""
+
+    def post(self, message: PublishMessage, done: Callable[[PublishOutcome], None]) -> bool:
+        """Publish one message now, if that needs no waiting, and call `done` with what became of it, later.
+
+        False when it is not sent, for whatever reason: `publish` waits, or says why. `done` must not raise.
+        """
+
+
 class Requester(Protocol):
     """Sends requests that a service answers."""
 

@@ -60,6 +60,12 @@ class CommandRule(Struct, frozen=True, kw_only=True):
     errors: ErrorRules
 
     @property
+    def only_publishes(self) -> bool:
+        """Whether it leads to one message, and to nothing else."""
+        publish = self.publish
+        return publish is not None and publish.timeout is None and self.join is None and self.leave is None
+
+    @property
     def reads_room(self) -> bool:
         """Whether its answer says something of the room that it joins or leaves."""
         in_emit = self.emit is not None and "room" in self.emit.payload.roots

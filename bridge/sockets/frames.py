@@ -112,5 +112,6 @@ class FrameReader:
 def _unmask(mask: bytes | bytearray, data: bytes | bytearray) -> bytes:
     """The payload, of which the client has changed every byte by one of the mask's four (section 5.3)."""
     length = len(data)
-    key = (bytes(mask) * (length // 4 + 1))[:length]
-    return (int.from_bytes(data, "little") ^ int.from_bytes(key, "little")).to_bytes(length, "little")
+    key = mask * (length + 3 >> 2)
+    number = int.from_bytes(data, "little") ^ int.from_bytes(key[:length], "little")
+    return number.to_bytes(length, "little")

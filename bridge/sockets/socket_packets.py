@@ -196,6 +196,8 @@ def frame_event(namespace: str, event: str, args: Sequence[Argument]) -> bytes:
 
 def encode_ack(namespace: str, ack_id: int, args: Sequence[Argument]) -> Message:
     """ACK or BINARY_ACK."""
+    if len(args) == 1 and isinstance(args[0], Raw):
+        return Message(b"43%b%d[%b]" % (_prefix(namespace), ack_id, args[0]))
     items, attachments = _encode_args(args)
     kind = b"46%d-" % len(attachments) if attachments else b"43"
     return Message(b"%b%b%d[%b]" % (kind, _prefix(namespace), ack_id, b",".join(items)), attachments)

@@ -8,6 +8,7 @@ from bridge.amqp.confirms import ConfirmingChannel, Sent, to_properties
 from bridge.amqp.events import Confirmed, Content
 from bridge.amqp.frames import WireError
 from bridge.model import PublishMessage, PublishOutcome
+from tests.support.amqp import until
 from tests.support.fake_broker import FakeCarrier
 
 
@@ -118,3 +119,66 @@ async def test_what_amqp_cannot_carry(conversation: Conversation, changes: dict[
     sent = conversation.send()
     conversation.confirm(1)
     assert outcomes(sent) == [PublishOutcome.CONFIRMED]
+
+
+class Told:
+    """Whoever posts messages, and is told what became of them."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.conversation = conversation
+        self.outcomes: dict[str, PublishOutcome] = {}
+
+    def post(self, message_id: str, *, seconds: float = 60.0) -> bool:
+        message = PublishMessage(
+            exchange="e", routing_key="a.b", body=b"x", message_id=message_id, type="t", timestamp=1.0
+        )
+
+        def done(outcome: PublishOutcome) -> None:
+            assert message_id not in self.outcomes
+            self.outcomes[message_id] = outcome
+
+        properties = to_properties(message, persistent=True)
+        return self.conversation.confirming.post(message, properties, done, seconds)
+
+
+async def test_whoever_posts_is_told(conversation: Conversation) -> None:
+    """What is true of each, as for those who wait, and in one numbering with them."""
+    told = Told(conversation)
+    assert told.post("1")
+    waited_for = conversation.send("2")
+    assert told.post("3")
+    assert told.post("4")
+    assert told.outcomes == {}
+    conversation.give_back("3")
+    conversation.confirm(3, multiple=True)
+    conversation.confirm(4, positive=False)
+    assert outcomes(waited_for) == [PublishOutcome.CONFIRMED]
+    assert told.outcomes == {
+        "1": PublishOutcome.CONFIRMED,
+        "3": PublishOutcome.UNROUTABLE,
+        "4": PublishOutcome.REJECTED,
+    }
+
+
+async def test_what_was_posted_and_is_never_confirmed(conversation: Conversation) -> None:
+    """It is given up in time, each message by itself; a confirm that comes later is no harm."""
+    told = Told(conversation)
+    for number in range(3):
+        told.post(str(number), seconds=0.01)
+    conversation.send("waited for")
+    conversation.confirm(2)
+    await until(lambda: len(told.outcomes) == 3)
+    told.post("later", seconds=0.01)
+    conversation.confirm(3)
+    await until(lambda: len(told.outcomes) == 4)
+    unknown = PublishOutcome.UNKNOWN_OUTCOME
+    assert told.outcomes == {"1": PublishOutcome.CONFIRMED, "0": unknown, "2": unknown, "later": unknown}
+
+
+async def test_posting_on_a_channel_that_ends(conversation: Conversation) -> None:
+    """What was sent is unknown, once; what is posted afterwards was not sent."""
+    told = Told(conversation)
+    assert told.post("before")
+    conversation.channel.end(LinkLostError("gone"))
+    assert not told.post("after")
+    assert told.outcomes == {"before": PublishOutcome.UNKNOWN_OUTCOME}

@@ -183,3 +183,25 @@ async def until_queued(service: AbstractChannel, queue: str, count: int) -> None
     async with asyncio.timeout(10):
         while (await service.queue_declare(queue, passive=True)).message_count != count:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+async def test_posting_is_for_what_need_not_wait(amqp_url: str, service: AbstractChannel) -> None:
+    """The outcome comes later, and whatever stands in the way is left to `publish`."""
+    queue = (await service.queue_declare(exclusive=True)).queue or ""
+    await service.queue_bind(queue, EXCHANGE, "project.#")
+    publisher = make_publisher(amqp_url, in_flight=2)
+    outcomes: list[PublishOutcome] = []
+    assert not publisher.post(make_message(), outcomes.append), "there is no connection"
+    async with running(publisher.run()):
+        await until(lambda: publisher.connection.up_since)
+        assert not publisher.post(make_message("x" * 256), outcomes.append), "AMQP cannot carry it"
+        assert publisher.post(make_message(), outcomes.append)
+        assert publisher.post(make_message("nobody.listens"), outcomes.append)
+        assert not publisher.post(make_message(), outcomes.append), "the window is full"
+        assert outcomes == []
+        await until(lambda: len(outcomes) == 2)
+        assert set(outcomes) == {PublishOutcome.CONFIRMED, PublishOutcome.UNROUTABLE}
+        assert publisher.post(make_message(), outcomes.append), "there is room again"
+        await until(lambda: len(outcomes) == 3)
+    message = await service.basic_get(queue, no_ack=True)
+    assert message.header.properties.message_id == "m-1"

@@ -1,5 +1,7 @@
 """The gateway: clients come, sign in, send and go; held commands, renewals, expiry, bans, shutting down."""
 
+import asyncio
+
 import pytest
 from msgspec import Raw
 
@@ -317,6 +319,23 @@ async def test_while_it_drains_nobody_comes_and_nothing_is_taken(club: Club) -> 
         "ok",
         "SHUTTING_DOWN",
     ]
+
+
+async def test_draining_waits_for_what_is_not_confirmed_yet(club: Club) -> None:
+    """Also for the commands that wait behind it."""
+    client = await club.connect("ann")
+    club.publisher.holding = True
+    for number in (1, 2):
+        client.send("say", {"table": "1"}, ack=number)
+    await settle()
+    draining = asyncio.create_task(club.uplink.drain())
+    for number in (1, 2):
+        await settle()
+        assert not draining.done()
+        assert client.received(number) == []
+        await club.publisher.release()
+    await draining
+    assert [ack["status"] for number in (1, 2) for ack in client.received(number)] == ["ok", "ok"]
 
 
 async def test_who_was_refused_is_unknown(club: Club) -> None:

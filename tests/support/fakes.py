@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 from msgspec import Raw
@@ -210,6 +210,22 @@ class ScriptedPublisher:
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
+
+    def post(self, message: PublishMessage, done: Callable[[PublishOutcome], None]) -> bool:
+        """Likewise, without being awaited; what is to raise is left to `publish`."""
+        if self.outcomes and isinstance(self.outcomes[0], Exception):
+            return False
+        self.sent.append(message)
+        outcome = self.outcomes.popleft() if self.outcomes else PublishOutcome.CONFIRMED
+        assert isinstance(outcome, PublishOutcome)
+        loop = asyncio.get_running_loop()
+        if self.holding:
+            gate = loop.create_future()
+            gate.add_done_callback(lambda _: done(outcome))
+            self._waiting.append(gate)
+        else:
+            loop.call_soon(done, outcome)
+        return True
 
     async def release(self, count: int = 1) -> None:
         """Answer the oldest messages that wait, and let everything happen that follows."""
