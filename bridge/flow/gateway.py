@@ -173,13 +173,11 @@ class BridgeGateway:
         self._recoveries.begin(session, plan.rooms)
         if entry is not None:
             client.begin_catch_up(entry.behind.cursor)
-        for room, mark in self._recoveries.rooms_of(session).items():
-            self._rooms.enter(session, room, mark, retained=entry is None)
+        if plan.emit is not None:
+            client.emit(*plan.emit)
         has_values = entry is not None and entry.has_values
         for room, mark in self._recoveries.rooms_of(session).items():
             self._rooms.enter(session, room, mark, retained=not has_values)
-        if plan.emit is not None:
-            client.emit(*plan.emit)
         self._admission.watch_expiry(session, self._expire)
         rapid = session.lane.sessions == 1 and self._reconnects.note(session.system, principal.identity)
         if rapid:

@@ -216,3 +216,22 @@ async def test_the_state_is_written_again_before_its_stream_drops_it(
         assert isinstance(change, dict)
         assert change["new_state"] == value
     assert await refused(other, old) == "INVALID_TOKEN"
+
+
+async def test_without_streams_orders_and_values_hold_as_long_as_an_instance_runs(
+    make_daemon: MakeDaemon, js: JsClients, services: Services
+) -> None:
+    """`source: queue` has no state: the start says so, and a new instance knows nothing."""
+    source = {"url": "${AMQP_URL}", "source": "queue"}
+    one = await start(make_daemon(amqp=source), js, services)
+    assert "state.none" in one.daemon.log
+    watcher = await one.project_client()
+    await one.tell(watcher, "LAST")
+    joiner = await one.project_client()
+    await joiner.wait_for("state_change")
+    old = make_token(one.user, projects=[one.project], iat=int(time.time()) - 60)
+    await order(services, "user.revoke", f'{{"user": "{one.user}", "tenant": "default"}}')
+    await watcher.wait_disconnected()
+    assert await refused(one, old) == "INVALID_TOKEN"
+    two = await start(make_daemon(amqp=source), js, services, one)
+    assert await refused(two, old) is None
