@@ -330,7 +330,7 @@ class App:
 
     def _begin_epoch(self) -> None:
         self._window.begin_epoch()
-        self._memberships.begin_log()
+        self._memberships.begin_log(-1)
         self._instances.begin_epoch()
         self._eldests_invalid.begin_epoch()
         self._presence.new_epoch()
@@ -338,6 +338,7 @@ class App:
 
     def _caught_up(self) -> None:
         self._downlink.caught_up()
+        self._recoveries.caught_up()
         self._control.caught_up()
         self._keeper.caught_up()
         self._instances.caught_up()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from msgspec import Struct
@@ -25,6 +27,8 @@ from bridge.state.memberships import Memberships
 from bridge.state.progress import Behind, Progress
 
 _SECRET_BYTES: Final = 16
+_PATIENCE: Final = 8.0
+"""Seconds that a client waits for its session at most: the edge gives up soon after."""
 
 
 class Wish(Struct, frozen=True, kw_only=True):
@@ -86,6 +90,18 @@ class Recoveries:
         """Sessions whose clients are connected, and may come back."""
         handovers.serve(self._give)
 
+    def caught_up(self) -> None:
+        """All that was in the log at the start has been read: nobody here has received any of it.
+
+        Whoever has connected by now has its rooms from here on.
+        """
+        head = self._replays.head
+        self._memberships.begin_log(head.offset)
+        for session in self._here.values():
+            if session.progress is not None:
+                session.progress = Progress(start=head)
+        self._replays.caught_up()
+
     def connection_of(self, wish: Wish) -> str | None:
         """The connection of the session that is asked for, while it has not been missed yet."""
         session = self._here.get(wish.key) if wish.key is not None else None
@@ -97,11 +113,16 @@ class Recoveries:
         The one thing about a recovery that takes time: others may have the session, and this instance may
         not have read yet what the client has seen.
         """
-        if wish.key is not None and await self._bring(client, principal, wish.key):
-            cursor = parse_cursor(wish.offset) if isinstance(wish.offset, str) else None
-            if cursor is not None:
-                await self._replays.wait_for(cursor.live)
-        return None if wish.since is None else await self._replays.find(wish.since, None)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE):
+                await self._replays.wait_until_ready()
+                if wish.key is not None and await self._bring(client, principal, wish.key):
+                    cursor = parse_cursor(wish.offset) if isinstance(wish.offset, str) else None
+                    if cursor is not None:
+                        await self._replays.wait_for(cursor.live)
+                if wish.since is not None:
+                    return await self._replays.find(wish.since, None)
+        return None
 
     def admit(self, session: Session, wish: Wish, since: Place | None) -> Admitted:
         """Say how the session of a client begins that is about to be connected; `since` is of `prepare`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from msgspec import Struct
@@ -22,7 +23,8 @@ from bridge.telemetry.metrics import Metrics
 NOWHERE: Final = Place(0, 0)
 """Where clients begin while nothing has come from the log yet."""
 AHEAD_SECONDS: Final = 5.0
-"""How long a client waits that has seen more, on another instance, than this one has read."""
+"""How long a client waits that has seen more, on another instance, than this one has read; and for one
+that has just started."""
 _SHARE: Final = 4
 """A portion is this share of what may wait for a client: it may be exceeded by one event, and doubled."""
 
@@ -53,6 +55,11 @@ class Replays:
         self._metrics = metrics
         self._tasks: set[asyncio.Task[None]] = set()
         self._draining = False
+        self._ready = asyncio.Event()
+
+    def caught_up(self) -> None:
+        """The history holds what was in the log at the start: from here on it can be asked."""
+        self._ready.set()
 
     @property
     def head(self) -> Place:
@@ -68,11 +75,18 @@ class Replays:
         """Wait until the place is not ahead of this instance any more, for so long as is reasonable."""
         await self._window.wait_past(place, AHEAD_SECONDS)
 
+    async def wait_until_ready(self) -> None:
+        """Wait until this instance knows what the log held at its start, for so long as is reasonable."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(AHEAD_SECONDS):
+                await self._ready.wait()
+
     async def find(self, since: Since, rooms: tuple[str, ...] | None) -> Place | None:
         """The place after which the client misses the events of rooms; None when it cannot be had.
 
         Without `rooms` they are those that clients are in by themselves, from their beginning.
         """
+        await self.wait_until_ready()
         if isinstance(since, Age):
             return self._window.reach_back(since.seconds)
         place = since.live

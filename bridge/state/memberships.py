@@ -93,11 +93,11 @@ class Memberships(Generic[M]):
         """The rooms of one namespace that a member is in, with its mark in each."""
         return {room: mark for (own, room), mark in self._places.get(member, {}).items() if own == namespace}
 
-    def begin_log(self) -> None:
-        """Another log begins, with offsets of its own: all members have all of it."""
+    def begin_log(self, mark: int) -> None:
+        """Let all members have their rooms from this offset on: another log begins, or has just been read."""
         for places in self._places.values():
             for place in places:
-                places[place] = -1
+                places[place] = mark
 
     def room_sizes(self, namespace: str) -> dict[str, int]:
         """The rooms of a namespace that have members, with their number; looks at all rooms."""

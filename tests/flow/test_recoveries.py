@@ -9,6 +9,7 @@ import pytest
 from bridge.errors import Code
 from bridge.flow.ports import ConnectRefused
 from bridge.model import EVERYONE
+from bridge.rules.compile import Rules
 from tests.flow.test_replays import BIG, Log, cursor, log, sit, texts
 from tests.support.club import Club
 from tests.support.fakes import RecordingClient, settle
@@ -416,3 +417,32 @@ async def test_a_big_gap_is_filled_in_portions(club: Club, log: Log, page: Page)
     page.client.leave()
     await club.clock.advance(300)
     assert club.left_over() == {}
+
+
+async def test_whoever_comes_while_the_log_is_read_has_its_rooms_from_its_end_on(club_rules: Rules) -> None:
+    """Nothing of what the log held at the start was sent to it: it counts neither as had nor as missed."""
+    club = Club(club_rules, ready=False)
+    log, page = Log(club), Page(club)
+    await log.say("old")
+    await page.connect()
+    await sit(page.client)
+    await log.say("older than the start")
+    club.recoveries.caught_up()
+    assert set(club.memberships.marks("/hall", page.client).values()) == {13}
+    page.drop()
+    await log.say("new")
+    await page.connect()
+    assert page.recovered
+    assert page.texts == ["new"]
+
+
+async def test_an_instance_that_starts_lets_those_wait_who_come_back(club_rules: Rules) -> None:
+    """It learns of their sessions, and of what they missed, from the log."""
+    club = Club(club_rules, ready=False)
+    page = Page(club)
+    page.pid = "of another run"
+    connecting = asyncio.ensure_future(page.try_connect())
+    await settle()
+    assert not connecting.done()
+    club.recoveries.caught_up()
+    page.take(await connecting)

@@ -111,8 +111,8 @@ def test_room_sizes_are_of_one_namespace() -> None:
 
 
 def test_with_another_log_marks_begin_anew() -> None:
-    """Its offsets have nothing to do with those of before."""
+    """Its offsets have nothing to do with those of before: all members have all of it."""
     memberships = Memberships[str]()
     memberships.join("/n", "a", "ann", 5000)
-    memberships.begin_log()
+    memberships.begin_log(-1)
     assert memberships.marks("/n", "ann") == {"a": -1}

@@ -142,7 +142,8 @@ def compile_club(folder: Path) -> Rules:
 class Club:
     """One instance without its edges; made inside the running loop, whose time is its clock's."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: Rules, *, ready: bool = True) -> None:
+        """`ready` says that the log as it was at the start has been read."""
         self.clock = Clock()
         self.clock.drive_loop()
         self.rules = rules
@@ -211,6 +212,8 @@ class Club:
             lambda: self.clock.steady,
             wall,
         )
+        if ready:
+            self.recoveries.caught_up()
         self.gateway = BridgeGateway(
             rules,
             self.sessions,

@@ -67,6 +67,10 @@ class Proxy:
         for event in self._open.values():
             event.set()
 
+    def lead_to(self, port: int) -> None:
+        """Lead new connections to another server, as a balancer does; those that stand stay."""
+        self._target = port
+
     def hold(self, *directions: Direction) -> None:
         """Keep what comes in these directions (both, if none is named) until `pass_on`."""
         for direction in directions or _BOTH:
