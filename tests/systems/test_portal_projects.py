@@ -168,6 +168,7 @@ async def test_a_polling_client_that_just_drops_has_left(quick: Portal) -> None:
         )
         await client.emit("join_project", {"project_name": quick.project})
         await client.wait_for("joined_project")
+        await client.session()  # an answer of its process: by then it polls again
     await other.wait_for("user_left", timeout=5)
     assert names(other) == ["joined_project", "user_joined", "user_left"]
 
