@@ -16,9 +16,10 @@ from bridge.model import Emission, Place
 
 DELIVERY_BYTES: Final = 28
 """What a delivery costs that led to nothing."""
-EMISSION_BYTES: Final = 560
-"""What an emission costs besides its arguments: objects, its entries in the index (measured)."""
-_ROOM_BYTES: Final = 16
+EMISSION_BYTES: Final = 420
+"""What an emission costs besides its arguments and rooms."""
+_ROOM_BYTES: Final = 120
+"""What each of its rooms costs: more for the first event of a room, less where the name is shared."""
 _WHOLE_SECONDS: Final = 1.0
 """A message's own timestamp may be in whole seconds: one that says 10 may have been sent at 10.9."""
 _COMPACT_AFTER: Final = 4096
@@ -87,11 +88,14 @@ class History:
         size = DELIVERY_BYTES
         if emissions:
             rooms = self._rooms
+            counted: object = None
             self._emissions[offset] = tuple(emissions)
             for emission in emissions:
                 size += EMISSION_BYTES + _ROOM_BYTES * len(emission.rooms)
                 for argument in emission.args:
-                    size += len(argument)
+                    if argument is not counted:  # emissions of one delivery share its body
+                        counted = argument
+                        size += len(argument)
                 namespace = emission.namespace
                 for room in emission.rooms:
                     listed = rooms.get((namespace, room))

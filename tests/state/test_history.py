@@ -109,12 +109,23 @@ def test_it_is_bounded_in_bytes() -> None:
     for offset in range(20_000):
         history.append(place_at(offset), 0.0, (event(offset, f"room {offset}"),))
         assert history.bytes <= 10 * EMISSION_BYTES
-    assert len(history) == history.emission_count == history.room_count == 9
+    assert len(history) == history.emission_count == history.room_count == 7
     huge = Emission(route="r", namespace="/", event="e", args=(b"x" * 100_000,), rooms=("a",))
     history.append(place_at(20_000), 0.0, (huge,))
     assert (len(history), history.emission_count) == (1, 1)
     history.append(place_at(20_001), 0.0)
     assert (len(history), history.bytes, history.room_count) == (1, DELIVERY_BYTES, 0)
+
+
+def test_emissions_of_one_delivery_share_its_body() -> None:
+    """An event of three namespaces takes little more than one of a single one."""
+    body = Raw(b'"' + b"x" * 10_000 + b'"')
+    emissions = [
+        Emission(route="r", namespace=namespace, event="e", args=(body,), rooms=("a",))
+        for namespace in ("/a", "/b", "/c")
+    ]
+    one, three = filled((1, 0.0, tuple(emissions[:1]))), filled((1, 0.0, tuple(emissions)))
+    assert 10_000 < one.bytes < three.bytes < 13_000
 
 
 def test_an_age_reaches_back_to_a_place_before_it() -> None:
