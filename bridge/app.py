@@ -254,9 +254,8 @@ class App:
         self._spawn(self._publisher.run(), "publisher")
         self._spawn(self._invalid.run(), "invalid")
         self._spawn(self._instances.run(), "instances")
-        if self.config.amqp.source == "stream":
-            self._spawn(self._keeper.run(lambda: self._instances.is_eldest), "state")
-        else:
+        self._spawn(self._keeper.run(lambda: self._instances.is_eldest), "state")
+        if self.config.amqp.source == "queue":
             log.warning("state.none", reason="source: queue", meaning=_NO_STATE)
         self._spawn(self._live_reader.run(self._live_downlink.handle), "live")
         self._reading = self._spawn(self._reader.run(self._downlink.handle), "reader")
@@ -330,6 +329,7 @@ class App:
 
     def _begin_epoch(self) -> None:
         self._window.begin_epoch()
+        self._keeper.begin_epoch()
         self._memberships.begin_log(-1)
         self._instances.begin_epoch()
         self._eldests_invalid.begin_epoch()

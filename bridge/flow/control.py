@@ -23,6 +23,8 @@ from bridge.state.verdicts import Exclusions, Revocations, Verdict
 REVOKE_KEY: Final = "user.revoke"
 BAN_KEY: Final = "user.ban"
 _REVOKED: Final = Refuse(code=Code.INVALID_TOKEN, message="The token has been revoked")
+_SKEW: Final = 300.0
+"""Seconds by which two clocks may differ."""
 _FOREVER: Final = 253_402_300_799.0  # the end of the year 9999
 _DISCONNECTED: Final = Refuse(code=Code.FORBIDDEN, message="Disconnected by an operator")
 
@@ -256,8 +258,12 @@ class Control:
 
 
 def _time_of(delivery: Delivery, now: float) -> float:
-    """When an order was given: by its own word, but not in the future; in whole seconds, as AMQP has them."""
-    return (now if delivery.timestamp is None else min(delivery.timestamp, now)) // 1
+    """When an order was given: by its own word, if that is credible; in whole seconds, as AMQP has them.
+
+    A little in the future it is: the operator's clock may be the right one, and this instance's slow.
+    """
+    given = delivery.timestamp
+    return (now if given is None or given > now + _SKEW else given) // 1
 
 
 def _to_seconds(moment: Moment) -> float:

@@ -71,6 +71,7 @@ class StateKeeper:
         state = rules.config.amqp.state
         self._rules = rules
         self._name = state.name
+        self._has_state = rules.config.amqp.source == "stream"
         self._window = float(rules.config.amqp.stream.max_age)
         self._retained = retained
         self._remembered = remembered
@@ -92,6 +93,12 @@ class StateKeeper:
     def caught_up(self) -> None:
         """The log was read up to the moment of the start: from here on deliveries are new."""
         self._warming_up = False
+
+    def begin_epoch(self) -> None:
+        """Something of the log may have been missed: without a state that tells it, values may be stale."""
+        if not self._has_state:
+            for kept in self._retained.clear():
+                self._upkeep.forget(kept)
 
     def keep(self, delivery: Delivery, emissions: Sequence[Emission], now: float) -> None:
         """A delivery came that the broker has copied into the state, with what is retained of it."""
@@ -153,7 +160,7 @@ class StateKeeper:
             self._hurry.clear()
             self._seen = self._upkeep.volume
             self._forget_ended()
-            if not self._warming_up and is_eldest():
+            if self._has_state and not self._warming_up and is_eldest():
                 await self._write_due()
 
     async def _write_due(self) -> None:

@@ -66,6 +66,15 @@ class Retained:
                 self._release(old, gone)
         return kept if kept.rooms else None, [each for each in gone if each is not kept]
 
+    def clear(self) -> list[Kept]:
+        """Forget all: nobody knows any more whether these are the last values. Returns what was kept."""
+        kept = {each for events in self._rooms.values() for _, each in events.values()}
+        for each in kept:
+            each.rooms = 0
+        self._rooms.clear()
+        self.bytes = 0
+        return list(kept)
+
     def of(self, namespace: str, room: str) -> Sequence[Emission]:
         """The last value of each retained event of a room, the longest unchanged first."""
         events = self._rooms.get((namespace, room))

@@ -257,3 +257,20 @@ async def test_a_message_that_cannot_be_read_stops_nothing(other: Club) -> None:
     ]
     read(other, *strange, menu("soup"))
     assert shown(other) == ["soup"]
+
+
+async def test_where_there_is_no_state_a_gap_makes_values_unknown(club: Club) -> None:
+    """With a queue of its own an instance cannot read what it missed; with a stream it does."""
+    config = club.rules.config
+    queue = structs.replace(config, amqp=structs.replace(config.amqp, source="queue"))
+    without = Club(structs.replace(club.rules, config=queue))
+    without.clock = club.clock
+    club.clock.drive_loop()
+    for instance, values in ((club, ["soup"]), (awake(without), [])):
+        await instance.downlink.handle([menu("soup")])
+        instance.keeper.begin_epoch()
+        assert shown(instance) == values
+    await without.downlink.handle([menu("cake")])
+    await club.clock.advance(HALF_AGE)
+    assert await run_once(without) == [], "there is nothing to write into"
+    await without.uplink.stop()

@@ -53,6 +53,15 @@ def test_beyond_the_bounds_the_longest_untouched_room_goes() -> None:
     assert len(retained.of("/", "h")) == 2
 
 
+def test_all_can_be_forgotten() -> None:
+    """Each delivery is told once."""
+    retained = Retained(10, 10_000)
+    one, _ = retained.put(deliver(), [emit("state", "a", "b")])
+    two, _ = retained.put(deliver(), [emit("mood", "a")])
+    assert set(retained.clear()) == {one, two}
+    assert (len(retained), retained.bytes, retained.of("/", "a")) == (0, 0, ())
+
+
 def test_a_value_too_large_to_be_kept_still_replaces_the_last_one() -> None:
     """And drops nothing else; nor does a delivery that names no room."""
     retained = Retained(10, 10_000)
