@@ -95,7 +95,7 @@ class QueueReader:
 
     async def _subscribe_to_drops(self, link: Link) -> Subscription:
         """Consume what the queue drops; from before it is looked at, so that no drop falls in between."""
-        name = f"bridge.dropped.{self._instance_id}.{uuid4().hex}"
+        name = f"bridge.live.{self._instance_id}.dropped.{uuid4().hex}"
         key = to_dropped_key(self._instance_id)
         await declare_live(link, self._topology, name, ((INSTANCES_EXCHANGE, key),))
         return await Subscription.open(link, name, prefetch=1)
