@@ -55,6 +55,7 @@ class ConfirmingChannel:
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
+        self._loop = asyncio.get_running_loop()
         self._tags = count(1)
         self._last = 0
         self._waiting: dict[int, Sent | Posted] = {}
@@ -103,13 +104,12 @@ class ConfirmingChannel:
         if channel.ended.done():
             return False
         frames = self._encode(message, properties)
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
+        deadline = self._loop.time() + seconds
         self._last = next(self._tags)
         self._waiting[self._last] = Posted(message, done, deadline)
         channel.write(frames)
         if self._timer is None:
-            self._timer = loop.call_at(deadline, self._expire)
+            self._timer = self._loop.call_at(deadline, self._expire)
         return True
 
     def forget(self, sent: Sent) -> None:
@@ -133,13 +133,12 @@ class ConfirmingChannel:
         One timer for all: one for each would cost as much as sending it.
         """
         self._timer = None
-        loop = asyncio.get_running_loop()
         late: list[int] = []
         for tag, sent in self._waiting.items():
             if isinstance(sent, Sent):
                 continue
-            if sent.deadline > loop.time():
-                self._timer = loop.call_at(sent.deadline, self._expire)
+            if sent.deadline > self._loop.time():
+                self._timer = self._loop.call_at(sent.deadline, self._expire)
                 break
             late.append(tag)
         for tag in late:

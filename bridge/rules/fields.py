@@ -20,7 +20,7 @@ _LISTS: Final = (inspect.ListType, inspect.VarTupleType, inspect.SetType, inspec
 
 def read_field(value: object, name: str) -> object:
     """Return a field of a mapping or Struct by its name in JSON; `MISSING` where there is none."""
-    if isinstance(value, Mapping):
+    if type(value) is dict or isinstance(value, Mapping):  # claims are dicts; asking `Mapping` costs 0.3 us
         return value.get(name, MISSING)
     if isinstance(value, Struct):
         attribute = _attributes(type(value)).get(name)
