@@ -98,15 +98,15 @@ class QueueReader:
         name = f"bridge.live.{self._instance_id}.dropped.{uuid4().hex}"
         key = to_dropped_key(self._instance_id)
         await declare_live(link, self._topology, name, ((INSTANCES_EXCHANGE, key),))
-        return await Subscription.open(link, name, prefetch=1)
+        return await Subscription.open(link, name, prefetch=self._config.prefetch)
 
     async def _watch(self, drops: Subscription, link: Link, name: str) -> None:
         """Begin an epoch whenever something was dropped."""
         try:
             while True:
-                [dropped] = await drops.take(1)
+                dropped = await drops.take(self._config.prefetch)
                 self._begin_epoch(name, "it dropped events, since it was full")
-                drops.acknowledge(dropped)
+                drops.acknowledge(dropped[-1])
         finally:
             link.abort("what the queue drops is no longer told")
 
