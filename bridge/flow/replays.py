@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+import structlog
 from msgspec import Struct
 
 from bridge.flow.catch_up import CatchUp
@@ -27,6 +28,8 @@ AHEAD_SECONDS: Final = 5.0
 that has just started."""
 _SHARE: Final = 4
 """A portion is this share of what may wait for a client: it may be exceeded by one event, and doubled."""
+
+log = structlog.get_logger()
 
 
 class Joined(Struct, frozen=True, kw_only=True):
@@ -117,7 +120,7 @@ class Replays:
             return Joined(recovered=False, mark=self.head.offset)
         behind = Behind(base=self.head, older=place, rooms=rooms, tag=to_tag(rooms))
         catch_up = self._make(session, behind, rooms)
-        done = catch_up.step()
+        done = _step(session, catch_up)
         if catch_up.brought_older:
             self._note_join(session, behind)
         while not done:
@@ -127,7 +130,7 @@ class Replays:
                 return None
             if not may_join():
                 catch_up.give_up_joining()
-            done = catch_up.step()
+            done = _step(session, catch_up)
         return None if session.closed else Joined(recovered=True, mark=place.offset)
 
     def catch_up(self, session: Session, behind: Behind, then: Callable[[], None]) -> None:
@@ -136,7 +139,7 @@ class Replays:
         That is before this returns, unless it is more than may be sent at once.
         """
         catch_up = self._make(session, behind, ())
-        if catch_up.step():
+        if _step(session, catch_up):
             self._end(session, then)
             return
         session.catching_up = True
@@ -169,7 +172,7 @@ class Replays:
             if session.closed or self._draining:
                 session.client.evict()
                 return
-            done = catch_up.step()
+            done = _step(session, catch_up)
         session.catching_up = False
         self._end(session, then)
 
@@ -190,3 +193,13 @@ class Replays:
         inside = self._memberships.marks(session.client.namespace, session.client).keys()
         since = None if inside & set(behind.rooms) else behind.older
         session.progress = session.progress.join(behind.rooms, since, behind.base, behind.tag)
+
+
+def _step(session: Session, catch_up: CatchUp) -> bool:
+    """The next portion; a client to which it cannot be given is cut: it must not go on behind a gap."""
+    try:
+        return catch_up.step()
+    except Exception:
+        log.exception("catch_up.failed", namespace=session.namespace.pattern)
+        session.client.evict()
+        return True

@@ -11,16 +11,16 @@ from msgspec import structs
 from prometheus_client import Counter
 
 from bridge.errors import Code
+from bridge.flow.moves import Moves
 from bridge.flow.ports import EagerPublisher, Requester
 from bridge.flow.replays import Replays
 from bridge.flow.rooms import Rooms
 from bridge.flow.session import Pending, Session
 from bridge.flow.uuids import Uuids
-from bridge.model import Argument, Join, Leave, PublishMessage, PublishOutcome, Refuse, Request
+from bridge.model import Argument, PublishMessage, PublishOutcome, Refuse, Request
 from bridge.rules.command_plan import (
     Answer,
     CommandPlan,
-    Recovery,
     client_scope,
     plan_command,
     render_answer,
@@ -29,7 +29,6 @@ from bridge.rules.command_plan import (
 )
 from bridge.rules.message_plan import read_reply
 from bridge.rules.scope import MISSING
-from bridge.rules.since import Age, Since
 from bridge.state.answers import Answered, AnswerKey, Answers, Begun, Running
 from bridge.telemetry.metrics import Metrics
 
@@ -71,7 +70,7 @@ class Uplink:
     ) -> None:
         """`clock` gives epoch seconds."""
         self._rooms = rooms
-        self._replays = replays
+        self._moves = Moves(rooms, replays)
         self._publisher = publisher
         self._requester = requester
         self._metrics = metrics
@@ -259,7 +258,7 @@ class Uplink:
                 reply = await self._request(session, action)
                 if isinstance(reply, Refuse):
                     return reply
-        moved = await self._move(session, plan)
+        moved = await self._moves.carry_out(session, plan)
         if isinstance(moved, Refuse):
             return moved
         room = None if plan.room is None else self._rooms.view(plan.room)
@@ -285,51 +284,8 @@ class Uplink:
         """The first answer again; rooms are entered anew, since the client may have come anew."""
         if isinstance(first, Refuse):
             return first
-        moved = await self._move(session, plan)
+        moved = await self._moves.carry_out(session, plan)
         return moved if isinstance(moved, Refuse) else structs.replace(first, recovery=moved)
-
-    async def _move(self, session: Session, plan: CommandPlan) -> Refuse | Recovery | None:
-        """Join and leave as the client is signed in now: it may have changed while it published."""
-        recovery = None
-        for action in plan.actions:
-            if isinstance(action, Join):
-                joined = await self._join(session, action, plan.since)
-                if isinstance(joined, Refuse):
-                    return joined
-                recovery = joined
-            elif isinstance(action, Leave) and not session.closed:
-                for room in action.rooms:
-                    self._rooms.exit(session, room)
-        return recovery
-
-    async def _join(self, session: Session, join: Join, since: Since | None) -> Refuse | Recovery | None:
-        """Let the client enter rooms, after what it missed there; it waits for nothing without `since`."""
-        refuse = self._check_join(session, join)
-        if refuse is not None or session.closed:
-            return refuse
-        mark, recovery = self._replays.head.offset, None
-        if since is not None:
-            joined = await self._replays.join(
-                session, join.rooms, since, lambda: self._check_join(session, join) is None
-            )
-            refuse = self._check_join(session, join)
-            if refuse is not None or joined is None:
-                return refuse
-            mark = joined.mark
-            recovery = Recovery(recovered=joined.recovered, offset=self._replays.head.cursor)
-        has_all = recovery is not None and recovery.recovered and not isinstance(since, Age)
-        for room in join.rooms:
-            self._rooms.enter(session, room, mark, retained=not has_all)
-        return recovery
-
-    def _check_join(self, session: Session, join: Join) -> Refuse | None:
-        if session.closed:
-            return None
-        if not all(self._rooms.may_enter(session, room) for room in join.rooms):
-            return Refuse(code=Code.FORBIDDEN, message="You may not join this room")
-        if self._rooms.is_full(session, join.rooms):
-            return Refuse(code=Code.FORBIDDEN, message="The client is in too many rooms")
-        return None
 
     def _answer(self, session: Session, pending: Pending, result: Result) -> None:
         event = pending.command.event
