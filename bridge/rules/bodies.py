@@ -50,7 +50,7 @@ def decode_payload(rule: CommandRule, args: tuple[Argument, ...]) -> Body | Refu
     raw = args[0] if args else _EMPTY
     if not isinstance(raw, Raw):
         return to_validation_refuse("Expected an object, got binary data")
-    if memoryview(raw).tobytes() == b"null":
+    if len(raw) == 4 and bytes(raw) == b"null":
         raw = _EMPTY
     schema = rule.body or _NOTHING
     value = schema.decode(raw)
@@ -129,7 +129,7 @@ def _decode_without_dropped(rule: CommandRule, schema: Schema, raw: Raw) -> Body
 def _decode_since(fields: Mapping[str, Raw]) -> Since | Refuse | None:
     """What the field `since` says; left out or null it says nothing."""
     raw = fields.get(SINCE)
-    if raw is None or memoryview(raw).tobytes() == b"null":
+    if raw is None or bytes(raw) == b"null":
         return None
     try:
         since = parse_since(msgspec.json.decode(raw, type=str))
