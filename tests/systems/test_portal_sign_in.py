@@ -92,15 +92,19 @@ async def test_authenticate_acks_too(portal: Portal) -> None:
 
 
 async def test_until_then_the_client_receives_nothing(portal: Portal) -> None:
-    """Events that pass before the sign-in do not reach the client, not even afterwards."""
+    """Events that pass before the sign-in do not reach the client, but for the last state, afterwards."""
     witness = await portal.project_client(user=unique("bob"))
     client = await portal.connect_unsigned(f"/project/{portal.project}")
+    task: dict[str, object] = {"task_id": "t-1", "task_type": "code", "status": "running", "progress": 1}
+    await portal.publish("task_update", {"project_name": portal.project, "agent_type": "coder", **task})
     await portal.tell(witness, "before")
+    assert names(witness) == ["task_update", "state_change"]
+    assert names(client) == []
     await client.emit("authenticate", {"token": portal.token()})
     await client.wait_for("authenticated")
     await portal.tell(client, "after")
-    assert names(client) == ["authenticated", "state_change"]
-    assert client.received("state_change") == [[portal.state_change("after")]]
+    assert names(client) == ["authenticated", "state_change", "state_change"]
+    assert client.received("state_change") == [[portal.state_change(state)] for state in ("before", "after")]
 
 
 async def test_commands_sent_before_are_held_and_run_afterwards(portal: Portal) -> None:
