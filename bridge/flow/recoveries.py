@@ -207,9 +207,9 @@ class Recoveries:
 
     def forget_all(self) -> None:
         """The log began anew, or with a gap: no cursor means anything any more, and clients must know."""
-        self._lost.clear()
         for session in list(self._here.values()):
             session.client.evict()
+        self._lost.clear()
 
     async def _bring(self, client: Client, principal: Principal, key: str) -> bool:
         """Have the session among the lost ones here, from wherever it is; whether there is one."""

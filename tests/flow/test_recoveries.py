@@ -446,3 +446,63 @@ async def test_an_instance_that_starts_lets_those_wait_who_come_back(club_rules:
     assert not connecting.done()
     club.recoveries.caught_up()
     page.take(await connecting)
+
+
+async def test_since_on_connect_is_for_the_rooms_that_one_is_in_by_itself(club: Club, log: Log) -> None:
+    """With or without cursors; the CONNECT packet says so, and where it begins."""
+    await log.say("d", "e", key="any")
+    for recover in (False, True):
+        auth = {"token": club.token(), "since": cursor(19), "recover": recover}
+        client = await club.try_connect("/hall", auth, connection="one")
+        assert isinstance(client, RecordingClient)
+        assert (client.payload["recovered"], client.payload["offset"]) == (True, cursor(19))
+        assert ("pid" in client.payload) == recover
+        assert [args[0] for _, args in client.log] == [{"text": "e"}]
+        assert set(club.memberships.marks("/hall", client).values()) == {19}
+        client.leave()
+
+
+@pytest.mark.parametrize("since", ["19-00000000", "9-00000000", "1h"])
+async def test_what_cannot_be_had_on_connect_is_said(club: Club, log: Log, since: str) -> None:
+    """The client is let in all the same."""
+    connecting = asyncio.ensure_future(club.try_connect("/hall", {"token": club.token(), "since": since}))
+    await settle()
+    await club.clock.advance(5)  # for the one that is ahead of the log
+    client = await connecting
+    assert isinstance(client, RecordingClient)
+    assert client.payload == {"recovered": False, "offset": cursor(16)}
+
+
+@pytest.mark.parametrize("since", ["", "30", 5, [], {}, True, "x" * 10_000])
+async def test_a_since_that_is_none_refuses_the_connection(club: Club, since: object) -> None:
+    """With a code, before anybody looks at the token."""
+    refused = await club.try_connect("/hall", {"since": since})
+    assert isinstance(refused, ConnectRefused)
+    assert refused.code is Code.VALIDATION_FAILED
+    assert club.left_over() == {}
+
+
+async def test_since_counts_when_there_is_no_session_to_come_back_to(
+    club: Club, log: Log, page: Page
+) -> None:
+    """A page may name both."""
+    page.pid = "unknown"
+    await log.say("d", key="any")
+    client = page.client = await page.try_connect(since=cursor(16))  # type: ignore[assignment]
+    assert isinstance(client, RecordingClient)
+    assert client.payload["recovered"] is True
+    assert client.payload["pid"] != "unknown"
+    assert [args[0] for _, args in client.log] == [{"text": "d"}]
+
+
+async def test_with_another_log_all_begin_anew(club: Club, log: Log, page: Page) -> None:
+    """Those that are connected are cut, so that they know; those that are away find nothing."""
+    away = Page(club, "bob")
+    await away.connect()
+    away.drop()
+    await page.connect()
+    club.recoveries.forget_all()
+    assert page.client.is_gone
+    for each in (page, away):
+        await each.connect()
+        assert not each.recovered
