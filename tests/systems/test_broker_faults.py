@@ -80,6 +80,7 @@ async def _check_all_arrived(clients: list[JsClient], load: Load) -> None:
 
 @pytest.mark.timeout(240)
 async def test_killing_the_broker_under_load_loses_nothing(
+        running.state_change("meanwhile"),  # the last one is for whoever comes
     running: Portal, own_broker: PrivateBroker
 ) -> None:
     """`kill -9`: no confirmed event is lost, doubled or out of order, no socket drops, all goes on soon."""
