@@ -1,13 +1,19 @@
-"""The daemon dies, and is there again: its clients lose nothing."""
+"""The daemon dies, restarts, freezes, finds its log trimmed, is given another time: clients lose nothing."""
 
 import asyncio
+import os
+import signal
+from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.support.stage import Stage, pick
+from tests.support.balancer import Balancer
+from tests.support.stage import Stage, find_faketime, pick
 
 _KILLS: Final = pick(1, 5)
+_ROUNDS: Final = pick(1, 5)
+_HOUR: Final = 3600
 
 
 @pytest.mark.timeout(pick(120, 600))
@@ -27,3 +33,100 @@ async def test_a_killed_daemon_loses_nothing_to_since(stage: Stage) -> None:
     assert verdict.recovered == 0
     assert verdict.gaps == 0
     assert verdict.since == verdict.fresh >= stage.swarm.size * _KILLS
+
+
+@pytest.mark.timeout(pick(180, 1200))
+async def test_a_rolling_restart_under_load_loses_nothing(stage: Stage) -> None:
+    """500 clients at two daemons behind a balancer, one daemon restarted after the other."""
+    daemons = [await stage.start_daemon(name) for name in ("one", "two")]
+    with Balancer([daemon.port for daemon in daemons]) as balancer:
+        await stage.follow(balancer.url, 500, within=120)
+        async with stage.load(20) as load:
+            for _ in range(_ROUNDS):
+                for daemon in daemons:
+                    await load.wait_for(load.confirmed + 60)
+                    assert await asyncio.to_thread(daemon.stop) == 0
+                    await load.wait_for(load.confirmed + 40)
+                    await asyncio.to_thread(daemon.start)
+                    await stage.swarm.wait_for(load.confirmed, 120)
+        report = await stage.conclude("rolling restart of two", load)
+        verdict = report.judge(load.confirmed)
+        assert verdict.gaps == 0
+        assert verdict.recovered + verdict.fresh >= 500 * _ROUNDS
+        assert verdict.recovered > 0
+
+
+async def test_what_the_log_has_lost_is_told(stage: Stage) -> None:
+    """The stream is trimmed past what clients have, while their daemon is away: none is left to guess."""
+    daemon = await stage.start_daemon(amqp__stream={"name": "bridge.events", "max_bytes": "1MB"})
+    await stage.follow(daemon.url, 50)
+    async with stage.load(1500) as load:
+        await load.wait_for(300)
+        await stage.swarm.wait_for(0)
+        daemon.kill()
+        await load.wait_for(load.confirmed + pick(9_000, 40_000), 120)
+        load.rate = 50
+        await asyncio.to_thread(daemon.start)
+        await stage.swarm.wait_for(load.confirmed)
+    report = await stage.conclude("log trimmed past all clients", load)
+    verdict = report.judge(load.confirmed)
+    assert verdict.gaps == verdict.fresh == 50
+    assert verdict.told > 0
+
+
+async def test_a_frozen_daemon_whose_log_is_trimmed_tells_it(stage: Stage) -> None:
+    """SIGSTOP for so short a time that its connections live: what it never read is missing, and told."""
+    daemon = await stage.start_daemon(amqp__stream={"name": "bridge.events", "max_bytes": "1MB"})
+    await stage.follow(daemon.url, 20)
+    async with stage.load(2000) as load:
+        await load.wait_for(1000)
+        await stage.swarm.wait_for(1)
+        os.kill(daemon.pid, signal.SIGSTOP)
+        try:
+            await load.wait_for(load.confirmed + 9_000, 15)
+            load.rate = 50
+        finally:
+            os.kill(daemon.pid, signal.SIGCONT)
+        await stage.swarm.wait_for(load.confirmed)
+    verdict = (await stage.conclude("bridge frozen, log trimmed", load)).judge(load.confirmed)
+    assert verdict.gaps == verdict.fresh == 20
+    assert verdict.told > 0
+
+
+@pytest.mark.timeout(180)
+async def test_a_clock_that_jumps_disturbs_nobody(stage: Stage, tmp_path: Path) -> None:
+    """An hour ahead, then two back: clients stay, ages of `since` hold, sessions are recovered."""
+    offsets = (0, _HOUR, -_HOUR, 0)
+    clock = tmp_path / "clock"
+    daemon = await stage.start_daemon(environ=_fake_clock(clock))
+    await stage.follow(daemon.url, 20)
+    async with stage.load(100) as load:
+        for cuts, offset in enumerate(offsets):
+            _set_clock(clock, offset)
+            await load.wait_for(load.confirmed + 200)
+            assert (await stage.swarm.report()).disconnects.total() == cuts * 20
+            await stage.swarm.cut([0.2] * 20)
+            await load.wait_for(load.confirmed + 100)
+            await stage.swarm.wait_joined()
+    report = await stage.conclude("clock jumps", load)
+    verdict = report.judge(load.confirmed)
+    assert (verdict.recovered, verdict.fresh) == (20 * len(offsets), 0)
+
+
+def _fake_clock(file: Path) -> dict[str, str]:
+    """Variables that let a process read the wall clock's distance from a file; other clocks go on."""
+    _set_clock(file, 0)
+    return {
+        "LD_PRELOAD": find_faketime(),
+        "FAKETIME_TIMESTAMP_FILE": str(file),
+        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+    }
+
+
+def _set_clock(file: Path, offset: int) -> None:
+    """Have the clock go so many seconds ahead."""
+    new = file.with_suffix(".new")
+    new.write_text(f"{offset:+d}s", encoding="ascii")
+    new.replace(file)

@@ -20,6 +20,8 @@ class Balancer:
         self._targets = list(targets)
         self._turns = count()
         self._beside = Beside()
+        self.ends: set[_End] = set()
+        """All open connections, towards clients and daemons."""
         self._server: asyncio.Server | None = None
         self.port = 0
 
@@ -36,14 +38,20 @@ class Balancer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._server is not None:
-            self._server.close()
+        self._beside.run(self._close())
         self._beside.__exit__(kind, error, trace)
 
     async def _listen(self) -> None:
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(lambda: _Inward(self), "127.0.0.1", 0, backlog=4096)
         self.port = self._server.sockets[0].getsockname()[1]
+
+    async def _close(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for end in tuple(self.ends):
+            end.abort()
+        await asyncio.sleep(0)  # the transports close in the next turn
 
     async def connect(self, inward: "_Inward") -> None:
         """Find a daemon for a client that has connected; without any it is sent away."""
@@ -52,7 +60,7 @@ class Balancer:
         for step in range(len(self._targets)):
             port = self._targets[(turn + step) % len(self._targets)]
             try:
-                await loop.create_connection(lambda: _Outward(inward), "127.0.0.1", port)
+                await loop.create_connection(lambda: _Outward(self, inward), "127.0.0.1", port)
             except OSError:
                 continue
             return
@@ -62,16 +70,26 @@ class Balancer:
 class _End(asyncio.Protocol):
     """One end of a connection: what comes in goes out at the other end."""
 
-    def __init__(self) -> None:
+    def __init__(self, balancer: Balancer) -> None:
+        self.balancer = balancer
         self.transport: asyncio.Transport | None = None
         self.other: _End | None = None
+        self.early = b""
+        """What came before there was another end."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.balancer.ends.add(self)
 
     def data_received(self, data: bytes) -> None:
-        assert self.other is not None
-        assert self.other.transport is not None
-        self.other.transport.write(data)
+        if self.other is None:
+            self.early += data
+        elif self.other.transport is not None:
+            self.other.transport.write(data)
 
     def connection_lost(self, error: Exception | None) -> None:
+        self.balancer.ends.discard(self)
         self.transport = None
         if self.other is not None and self.other.transport is not None:
             self.other.transport.close()
@@ -91,32 +109,27 @@ class _End(asyncio.Protocol):
 
 
 class _Inward(_End):
-    """The end towards a client; reads nothing until a daemon is found."""
-
-    def __init__(self, balancer: Balancer) -> None:
-        super().__init__()
-        self._balancer = balancer
+    """The end towards a client."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.pause_reading()
-        self._finding = asyncio.get_running_loop().create_task(self._balancer.connect(self))
+        super().connection_made(transport)
+        self._finding = asyncio.get_running_loop().create_task(self.balancer.connect(self))
 
 
 class _Outward(_End):
     """The end towards a daemon."""
 
-    def __init__(self, inward: _Inward) -> None:
-        super().__init__()
+    def __init__(self, balancer: Balancer, inward: _Inward) -> None:
+        super().__init__(balancer)
         self.other = inward
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        super().connection_made(transport)
         assert self.other is not None
-        self.transport = transport
+        assert self.transport is not None
         if self.other.transport is None:
-            transport.close()  # the client has gone meanwhile
+            self.transport.close()  # the client has gone meanwhile
             return
         self.other.other = self
-        self.other.transport.resume_reading()
+        self.transport.write(self.other.early)
+        self.other.early = b""

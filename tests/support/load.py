@@ -32,8 +32,7 @@ class Load:
         """`rate` is events per second, as far as the broker keeps up."""
         self._amqp_url = amqp_url
         self._project = project
-        self._batch = max(_SMALLEST, rate // _BATCHES)
-        self._pause = self._batch / rate
+        self.rate = rate
         self._stopping = False
         self.confirmed = 0
         """Events with a confirm; their numbers are 0 to this one, exclusive."""
@@ -41,6 +40,10 @@ class Load:
         """Events that were published once more."""
         self.longest = 0.0
         """Seconds that a batch took at most until it was confirmed, while the broker was there."""
+
+    @property
+    def _batch(self) -> int:
+        return max(_SMALLEST, self.rate // _BATCHES)
 
     def stop(self) -> None:
         """Publish no more once all is confirmed."""
@@ -87,7 +90,7 @@ class Load:
                 )
             self.confirmed = batch.stop
             self.longest = max(self.longest, time.monotonic() - began)
-            due = max(due + self._pause, time.monotonic() - 1)  # a second's delay is made up for
+            due = max(due + len(batch) / self.rate, time.monotonic() - 1)  # a second's delay is made up for
             await asyncio.sleep(due - time.monotonic())
 
     def _message(self, number: int) -> aio_pika.Message:

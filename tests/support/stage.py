@@ -106,6 +106,8 @@ class Stage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.swarm.__aexit__(kind, error, trace)
+        for daemon in self._daemons:
+            print(daemon.config.parent.parent.name, daemon.log[-3000:], sep="\n")  # shown when the test fails
         await asyncio.gather(*(asyncio.to_thread(daemon.stop) for daemon in self._daemons))
 
     @property

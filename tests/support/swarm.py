@@ -150,6 +150,14 @@ class Swarm:
 
         await self._until(arrived, within, f"all to have joined and got event {number}")
 
+    async def wait_connects(self, connects: int, within: float = 60) -> None:
+        """Wait until there were so many connections over all, and all clients have joined."""
+
+        def connected(progress: Progress) -> bool:
+            return progress.joined == self.size and progress.connects >= connects
+
+        await self._until(connected, within, f"{connects} connections")
+
     async def progress(self) -> Progress:
         """Where they are."""
         return msgspec.convert(await self._command("progress"), Progress)
