@@ -167,6 +167,27 @@ async def test_forged_ids_are_answered_as_ever(many: Swallowtail, sid: str) -> N
                 assert await answer.json() == {"code": 1, "message": "Session ID unknown"}
 
 
+async def test_a_session_is_found_whatever_worker_a_client_comes_back_to(many: Swallowtail) -> None:
+    """Its rooms and what it missed with it: in order, once each."""
+    clients = await asyncio.gather(*(connect(many, auth={"recover": True}) for _ in range(16)))
+    for client in clients:
+        await client.until(lambda client=client: client.transport == "websocket")  # type: ignore[misc]
+    await many.publish("task_update", many.task_update(progress=1))
+    for client in clients:
+        await client.wait_for("task_update")
+        await client.kill()
+    for client in clients:
+        await client.until(lambda client=client: has_dropped(client))  # type: ignore[misc]
+    await many.publish("task_update", many.task_update(progress=2))
+    for client in clients:
+        await client.wait_connected(2, timeout=20)
+    await many.publish("task_update", many.task_update(progress=3))
+    for client in clients:
+        updates = await client.wait_for("task_update", 3)
+        assert [body[0]["data"]["progress"] for body in updates] == [1, 2, 3]  # type: ignore[index, call-overload]
+        assert client.recovered
+
+
 async def test_clients_come_back_when_their_worker_is_killed(many: Swallowtail) -> None:
     """To the others, or to the one that takes its place; the clients of the others notice nothing."""
     clients = await asyncio.gather(*(connect(many) for _ in range(24)))
