@@ -13,6 +13,7 @@ from bridge.state.presence_changes import Joins, Leaves, PresenceChanges
 
 PART_BYTES: Final = 60_000
 """Of members in one message, as JSON."""
+_REFUSED_DELAY: Final = 2.0
 
 
 class PresenceWriter:
@@ -87,10 +88,10 @@ class PresenceWriter:
                 joined = Joined(
                     incarnation=self._incarnation, number=self._next(), at=self._clock(), members=members
                 )
-                await self._writer.write_until_confirmed(JOINED_KEY, joined)
+                await self._write(JOINED_KEY, joined)
             case Leaves(seats):
                 left = Left(incarnation=self._incarnation, number=self._next(), at=self._clock(), seats=seats)
-                await self._writer.write_until_confirmed(LEFT_KEY, left)
+                await self._write(LEFT_KEY, left)
             case None:
                 self._list_due = False
                 await self._list_members()
@@ -99,7 +100,12 @@ class PresenceWriter:
         parts = self.changes.list_announced(PART_BYTES)
         for index, members in enumerate(parts):
             snapshot = self._to_snapshot(members, first=index == 0, last=index == len(parts) - 1)
-            await self._writer.write_until_confirmed(SNAPSHOT_KEY, snapshot)
+            await self._write(SNAPSHOT_KEY, snapshot)
+
+    async def _write(self, key: str, message: Joined | Left | Snapshot) -> None:
+        """Publish until it is confirmed: one that the broker refuses, as while it starts, must come too."""
+        while not await self._writer.write_until_confirmed(key, message):
+            await asyncio.sleep(_REFUSED_DELAY)
 
     def _to_snapshot(self, members: Sequence[Member], *, first: bool, last: bool) -> Snapshot:
         return Snapshot(

@@ -202,6 +202,19 @@ async def test_a_confirm_that_does_not_come_makes_nobody_come_twice(street: Stre
     assert two.hear() == [("came", "bob")]
 
 
+async def test_what_the_broker_refuses_is_told_again(street: Street) -> None:
+    """And before what comes behind it."""
+    one, two = await street.open(), await street.open()
+    street.log.refusing = [PublishOutcome.REJECTED] * 2
+    one.come("ann")
+    await settle()
+    one.go("sid of ann")
+    one.come("bob")
+    for _ in range(5):
+        await street.pass_time(1)
+    assert two.hear() == [("came", "ann"), ("went", "ann"), ("came", "bob")]
+
+
 async def test_a_graceful_restart_is_told_to_nobody(street: Street) -> None:
     """Whoever is back within the grace was never gone, wherever; who stays away has gone after it."""
     one, two = await street.open("one"), await street.open("two")

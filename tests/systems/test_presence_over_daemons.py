@@ -16,6 +16,7 @@ from tests.support.broker import run_broker
 from tests.support.daemon import Daemon, edit_config
 from tests.support.js_client import JsClient, JsClients
 from tests.support.portal import Portal, names
+from tests.support.proxy import Proxy
 from tests.support.services import Commands, Services
 
 OUTAGE: Final = float(os.environ.get("BRIDGED_TEST_OUTAGE", "6"))
@@ -176,6 +177,32 @@ async def test_a_rolling_restart_is_told_to_nobody(pair: Pair) -> None:
     await asyncio.to_thread(pair.one.daemon.start)
     await hear(watcher, ("user_joined", "ann"), ("user_joined", "eve"), ("user_left", "eve"))
     assert await pair.count(pair.one) == await pair.count(pair.two) == 2
+
+
+async def test_a_session_that_goes_on_elsewhere_was_never_gone(pair: Pair) -> None:
+    """Nobody is told; and it is told, once, who came and went meanwhile."""
+    bob = await pair.join(pair.two, "bob")
+    async with Proxy(pair.one.daemon.port) as proxy:
+        ann = await pair.one.js.connect(
+            f"http://127.0.0.1:{proxy.port}/portal",
+            auth={"token": pair.one.token(user="ann"), "recover": True},
+            transports=["websocket"],
+            reconnectionDelay=50,
+            reconnectionDelayMax=500,
+        )
+        await ann.call("join_project", {"project_name": pair.one.project})
+        await hear(bob, ("user_joined", "ann"))
+        proxy.lead_to(pair.two.daemon.port)
+        await ann.drop()
+        zoe = await pair.join(pair.one, "zoe", reconnection=False)
+        await ann.wait_connected(2)
+        assert ann.recovered
+        await hear(ann, ("user_joined", "zoe"))
+        assert await asyncio.to_thread(pair.one.daemon.stop) == 0
+        await hear(bob, ("user_joined", "ann"), ("user_joined", "zoe"), ("user_left", "zoe"))
+        await hear(ann, ("user_joined", "zoe"), ("user_left", "zoe"))
+        assert await pair.count(pair.two) == 2
+    assert names(zoe) == ["joined_project"]
 
 
 @pytest.mark.timeout(240)
