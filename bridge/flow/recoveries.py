@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from bridge.errors import Code
 from bridge.flow.control import Covers
@@ -256,7 +256,8 @@ class Recoveries:
         behind = lost.progress.locate(cursor, lost.rooms)
         if behind is None or not self._replays.holds(behind) or not self._may_have(session, lost):
             return None
-        return Entry(behind=behind, lost=lost)
+        marks = {room: max(lost.rooms[room], mark) for room, mark in behind.unsure.items()}
+        return Entry(behind=behind, lost=structs.replace(lost, rooms={**lost.rooms, **marks}))
 
     def _may_have(self, session: Session, lost: LostSession) -> bool:
         """Whether the user, as the token says now, may be in every room of the session."""

@@ -188,11 +188,11 @@ class Replays:
 
     def _note_join(self, session: Session, behind: Behind) -> None:
         """From now on cursors of the session may tell of the rooms that are behind."""
-        if session.progress is None:
-            return
-        inside = self._memberships.marks(session.client.namespace, session.client).keys()
-        since = None if inside & set(behind.rooms) else behind.older
-        session.progress = session.progress.join(behind.rooms, since, behind.base, behind.tag)
+        if session.progress is not None and behind.older is not None:
+            marks = self._memberships.marks(session.client.namespace, session.client)
+            session.progress = session.progress.join(
+                behind.rooms, behind.older, behind.base, behind.tag, marks
+            )
 
 
 def _step(session: Session, catch_up: CatchUp) -> bool:

@@ -6,7 +6,7 @@ up to a later place than those. The cursors given meanwhile name both places, an
 the last join says which rooms they mean.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from msgspec import Struct, structs
 
@@ -20,6 +20,8 @@ class LastJoin(Struct, frozen=True, kw_only=True):
     rooms: tuple[str, ...]
     since: Place | None
     """Behind which they were sent; None when one of the rooms had been joined before."""
+    marks: Mapping[str, int]
+    """Of the rooms, as they would be without it."""
     live: Place
     """Up to where the client had everything else."""
     tag: int
@@ -34,6 +36,9 @@ class Behind(Struct, frozen=True, kw_only=True):
     rooms: tuple[str, ...] = ()
     tag: int = 0
     """By which cursors name these rooms, and others that were joined with them."""
+    unsure: Mapping[str, int] = {}
+    """Rooms of which nobody can tell whether older events have arrived, with the marks that they had before.
+    If not, then neither did the answer to their join: who asks again shall have them."""
 
     @property
     def cursor(self) -> str:
@@ -47,14 +52,31 @@ class Progress(Struct, frozen=True, kw_only=True):
     start: Place
     """Where the session began: a client that names no cursor has received nothing since."""
     last: LastJoin | None = None
+    earlier: Mapping[str, int] = {}
+    """The rooms of joins before that one, at the same place of the log; their marks as above."""
     doubtful: int = -1
-    """A plain cursor up to this offset leaves open whether the events of an earlier join have arrived."""
+    """A plain cursor up to this offset leaves open whether the events of still earlier joins have arrived."""
 
-    def join(self, rooms: tuple[str, ...], since: Place | None, live: Place, tag: int) -> "Progress":
-        """Missed events of rooms are about to be sent, to a client that has everything else up to `live`."""
-        doubtful = self.doubtful if self.last is None else self.last.live.offset
-        last = LastJoin(rooms=rooms, since=since, live=live, tag=tag)
-        return Progress(start=self.start, last=last, doubtful=doubtful)
+    def join(
+        self, rooms: tuple[str, ...], since: Place, live: Place, tag: int, marks: Mapping[str, int]
+    ) -> "Progress":
+        """Missed events of rooms are about to be sent, to a client that has everything else up to `live`.
+
+        `marks` are those of the rooms that it is in.
+        """
+        before, earlier, doubtful = self.last, self.earlier, self.doubtful
+        if before is not None and before.live == live:
+            earlier = {**before.marks, **earlier}
+        elif before is not None:
+            earlier, doubtful = {}, before.live.offset
+        last = LastJoin(
+            rooms=rooms,
+            since=None if marks.keys() & set(rooms) else since,
+            marks={room: marks.get(room, live.offset) for room in rooms},
+            live=live,
+            tag=tag,
+        )
+        return Progress(start=self.start, last=last, earlier=earlier, doubtful=doubtful)
 
     def locate(self, cursor: Cursor | None, rooms: Collection[str]) -> Behind | None:
         """What a client that holds this cursor and is in these rooms lacks; None when nobody can tell.
@@ -84,13 +106,16 @@ class Progress(Struct, frozen=True, kw_only=True):
         return Progress(start=self.start, last=last)
 
     def _locate_plain(self, base: Place, rooms: Collection[str]) -> Behind | None:
-        """A cursor that names one place: with equal places nobody knows which of them came first."""
+        """A cursor that names one place: it may be of before the last join, or of after it."""
+        last = self.last
         if base.offset <= self.doubtful:
             return None
-        last = self.last
-        if last is None or base.offset > last.live.offset or not set(last.rooms) & set(rooms):
+        if last is None or base.offset > last.live.offset:
             return Behind(base=base)
-        if base.offset == last.live.offset or last.since is None:
+        joined = {room: mark for room, mark in {**last.marks, **self.earlier}.items() if room in rooms}
+        if not joined or base.offset == last.live.offset:
+            return Behind(base=base, unsure=joined)
+        if self.earlier or last.since is None:
             return None
         return _behind(base, last.since, last, rooms)
 

@@ -23,7 +23,7 @@ def lose(key: str, rooms: int = 1) -> LostSession:
         identity="t\0ann",
         rooms={f"room:{number}": number for number in range(rooms)},
         due=("room:0",),
-        progress=Progress(start=Place(3, 3)).join(("room:0",), Place(1, 1), Place(5, 5), 7),
+        progress=Progress(start=Place(3, 3)).join(("room:0",), Place(1, 1), Place(5, 5), 7, {}),
     )
 
 

@@ -506,3 +506,36 @@ async def test_with_another_log_all_begin_anew(club: Club, log: Log, page: Page)
     for each in (page, away):
         await each.connect()
         assert not each.recovered
+
+
+async def test_joins_with_since_do_not_stand_in_the_way_of_recovery(log: Log, page: Page) -> None:
+    """Neither where the log stands still afterwards, nor where other events are sent meanwhile."""
+    await page.connect()
+    await sit(page.client, "1", ack=1, since=cursor(10))
+    await sit(page.client, "2", ack=2, since=cursor(10))
+    page.client.send("nonsense")  # refused by an event, which has the cursor of now
+    await settle()
+    for _ in range(3):
+        page.drop()
+        await page.connect()
+        assert page.recovered
+        assert page.texts == []
+    page.drop()
+    await log.say("d")
+    await page.connect()
+    assert page.texts == ["d"]
+
+
+async def test_a_join_whose_answer_was_lost_is_asked_again(log: Log, page: Page) -> None:
+    """With the same since: what had not arrived comes then, and comes once."""
+    await page.connect()
+    page.client.send("nonsense")
+    await settle()
+    await sit(page.client, since=cursor(10))
+    page.drop(received=1)
+    await log.say("d")
+    await page.connect()
+    assert page.recovered
+    assert page.texts == ["d"]
+    await sit(page.client, since=cursor(10))
+    assert page.texts == ["d", "b", "c"]

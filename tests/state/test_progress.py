@@ -18,7 +18,7 @@ def at(offset: int) -> Place:
 @pytest.fixture
 def progress() -> Progress:
     """A session that began at 10, and at 50 was sent what room b had since 20."""
-    return Progress(start=at(10)).join(("b",), at(20), at(50), TAG)
+    return Progress(start=at(10)).join(("b",), at(20), at(50), TAG, {"a": 10})
 
 
 @pytest.mark.parametrize("cursor", [None, Cursor(at(4)), Cursor(at(4), at(2), TAG)])
@@ -54,7 +54,6 @@ def test_a_later_cursor_says_that_all_arrived(progress: Progress) -> None:
 @pytest.mark.parametrize(
     "cursor",
     [
-        Cursor(at(50)),  # before the join, or after it? the log has not moved meanwhile
         Cursor(at(50), at(30), 8),
         Cursor(at(49), at(30), TAG),
         Cursor(Place(50, 1), at(30), TAG),
@@ -67,14 +66,31 @@ def test_what_cannot_be_told_is_not_guessed(progress: Progress, cursor: Cursor) 
 
 def test_rooms_that_were_left_lack_nothing(progress: Progress) -> None:
     """Nor do those of a join that was cut before its end."""
-    for cursor in (Cursor(at(40)), Cursor(at(50))):
+    for cursor in (Cursor(at(40)), Cursor(at(50)), Cursor(at(60))):
         assert progress.locate(cursor, ["a"]) == Behind(base=cursor.live)
     assert progress.locate(Cursor(at(50), at(30), TAG), ["a"]) == Behind(base=at(50))
 
 
+def test_a_cursor_of_the_very_place_of_the_join_leaves_its_rooms_unsure(progress: Progress) -> None:
+    """The log has not moved meanwhile; who has not got the answer asks again."""
+    assert progress.locate(Cursor(at(50)), ROOMS) == Behind(base=at(50), unsure={"b": 50})
+
+
+def test_joins_at_one_place_of_the_log(progress: Progress) -> None:
+    """As when a page begins: cursors of the last one prove them all."""
+    second = progress.join(("c",), at(5), at(50), 9, {"a": 10, "b": 20})
+    rooms = ("a", "b", "c")
+    assert second.locate(Cursor(at(50), at(6), 9), rooms) == Behind(
+        base=at(50), older=at(6), rooms=("c",), tag=9
+    )
+    assert second.locate(Cursor(at(50)), rooms) == Behind(base=at(50), unsure={"b": 50, "c": 50})
+    assert second.locate(Cursor(at(51)), rooms) == Behind(base=at(51))
+    assert second.locate(Cursor(at(49)), rooms) is None
+
+
 def test_one_join_after_another(progress: Progress) -> None:
     """Cursors of the second prove the first; those of before the second leave it open."""
-    second = progress.join(("c",), at(5), at(60), 9)
+    second = progress.join(("c",), at(5), at(60), 9, {"a": 10, "b": 20})
     rooms = ("a", "b", "c")
     assert second.locate(Cursor(at(60), at(6), 9), rooms) == Behind(
         base=at(60), older=at(6), rooms=("c",), tag=9
@@ -87,8 +103,9 @@ def test_one_join_after_another(progress: Progress) -> None:
 
 def test_a_room_that_was_joined_before_is_not_guessed_at() -> None:
     """It has a gap in the middle then, between what was sent again and what had come."""
-    progress = Progress(start=at(10)).join(("b",), None, at(50), TAG)
+    progress = Progress(start=at(10)).join(("b",), at(20), at(50), TAG, {"b": 30})
     assert progress.locate(Cursor(at(40)), ROOMS) is None
+    assert progress.locate(Cursor(at(50)), ROOMS) == Behind(base=at(50), unsure={"b": 30})
     assert progress.locate(Cursor(at(51)), ROOMS) == Behind(base=at(51))
 
 
