@@ -104,7 +104,9 @@ class PresenceWriter:
 
     async def _write(self, key: str, message: Joined | Left | Snapshot) -> None:
         """Publish until it is confirmed: one that the broker refuses, as while it starts, must come too."""
-        while not await self._writer.write_until_confirmed(key, message):
+        while True:
+            if await self._writer.write_until_confirmed(key, message):
+                return
             await asyncio.sleep(_REFUSED_DELAY)
 
     def _to_snapshot(self, members: Sequence[Member], *, first: bool, last: bool) -> Snapshot:
