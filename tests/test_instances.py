@@ -53,7 +53,7 @@ async def pair(amqp_url: str, tmp_path: Path) -> AsyncIterator[tuple[App, App]]:
         await until(lambda app=app: not app.health().warming_up)
         apps.append(app)
     one, two = apps
-    await until(lambda: len(one._instances.living) == len(two._instances.living) == 2)
+    await until(lambda: len(one.shared.instances.living) == len(two.shared.instances.living) == 2)
     yield one, two
     for app in apps:
         await app.stop()
@@ -65,7 +65,7 @@ def answer_with(app: App, what: str) -> None:
     async def answer(ask: Ask) -> Has | None:
         return Has(who=app.instance_id) if ask.what == what else None
 
-    app._peers.answer("has", Ask, answer)
+    app.shared.peers.answer("has", Ask, answer)
 
 
 async def test_either_asks_the_other(pair: tuple[App, App]) -> None:
@@ -74,10 +74,10 @@ async def test_either_asks_the_other(pair: tuple[App, App]) -> None:
     for app, what in ((one, "first"), (two, "second")):
         answer_with(app, what)
     async with asyncio.timeout(10):
-        assert await one._peers.ask("has", Ask(what="second"), Has, 30) == Has(who="two")
-        assert await two._peers.ask("has", Ask(what="first"), Has, 30) == Has(who="one")
-        assert await one._peers.ask("has", Ask(what="third"), Has, 30) is None
-        assert await one._peers.ask("other", Ask(what="third"), Has, 30) is None
+        assert await one.shared.peers.ask("has", Ask(what="second"), Has, 30) == Has(who="two")
+        assert await two.shared.peers.ask("has", Ask(what="first"), Has, 30) == Has(who="one")
+        assert await one.shared.peers.ask("has", Ask(what="third"), Has, 30) is None
+        assert await one.shared.peers.ask("other", Ask(what="third"), Has, 30) is None
 
 
 async def test_they_ask_again_after_their_connections_were_closed(
@@ -87,17 +87,17 @@ async def test_they_ask_again_after_their_connections_were_closed(
     one, two = pair
     answer_with(two, "second")
     vhost = amqp_url.rpartition("/")[2]
-    readers = [app._live_reader.connection for app in pair]
+    readers = [app.reading.live_reader.connection for app in pair]
     await asyncio.to_thread(broker.rabbitmqctl, "close_all_connections", "--vhost", vhost, "test")
     await until(lambda: all(one.generation == 2 and one.up_since for one in readers))
     await until(lambda: all(app.health().broker_away is None for app in pair))
-    assert await one._peers.ask("has", Ask(what="second"), Has, 30) == Has(who="two")
-    assert len(one._instances.living) == len(two._instances.living) == 2
+    assert await one.shared.peers.ask("has", Ask(what="second"), Has, 30) == Has(who="two")
+    assert len(one.shared.instances.living) == len(two.shared.instances.living) == 2
 
 
 async def test_the_younger_is_answered_before_it_is_ready(pair: tuple[App, App]) -> None:
     """And the elder does what one alone may do."""
     one, two = pair
-    assert (one._instances.is_eldest, two._instances.is_eldest) == (True, False)
-    assert two._instances.living == (one._instances.incarnation, two._instances.incarnation)
-    assert two._instances._answered.is_set()
+    assert (one.shared.instances.is_eldest, two.shared.instances.is_eldest) == (True, False)
+    assert two.shared.instances.living == (one.shared.instances.incarnation, two.shared.instances.incarnation)
+    assert two.shared.instances._answered.is_set()

@@ -15,11 +15,11 @@ import structlog
 from msgspec.structs import replace
 
 from bridge import lifecycle
-from bridge.app import name_instance
 from bridge.lifecycle import Ending
 from bridge.rules.compile import Rules
 from bridge.telemetry.logs import mark_logs
 from bridge.web.worker import Worker
+from bridge.wiring import name_instance
 from bridge.workers.address import hold_address
 from bridge.workers.children import Child
 from bridge.workers.tether import Tether
