@@ -12,7 +12,7 @@ from bridge.rules.compile import Rules
 from bridge.rules.event_plan import plan_event
 from bridge.rules.since import Age
 from bridge.state.cursors import Cursor
-from tests.support.rules import compile_project, deliver, send, to_json
+from tests.support.rules import compile_project, deliver, find_faults, send, to_json
 
 BODIES = """
     from typing import ClassVar
@@ -208,3 +208,26 @@ def test_a_command_that_joins_nothing_takes_no_since(joining: Rules) -> None:
     found = send(joining, "/shop", "hide", {"board": "b", "since": "30s"})
     assert isinstance(found, Refuse)
     assert found.code is Code.VALIDATION_FAILED
+
+
+def test_the_bridges_own_words_of_a_join_may_not_be_taken(tmp_path: Path) -> None:
+    """Neither the field that clients add, nor those of the answer to it."""
+    routes = """
+        exchange: shop.events
+        schemas: shop
+        namespaces:
+          /shop:
+            rooms: {"board:{board}": {}}
+            commands:
+              since: {schema: Since, join: "board:{body.board}"}
+              ack: {schema: Watch, join: "board:{body.board}", ack: {offset: 1}}
+              emit: {schema: Watch, join: "board:{body.board}", emit: {seen: {recovered: yes}}}
+              leave: {schema: Since, leave: "board:{body.board}", ack: {offset: 1, recovered: no}}
+    """
+    bodies = BODIES + WATCH + WATCH.replace("Watch", "Since") + "        since: str = ''\n"
+    place = "routes/shop.yaml: namespaces./shop.commands"
+    assert find_faults(tmp_path, routes, bodies=bodies) == [
+        f'{place}.since: "since" is a field of the bridge itself where rooms are joined (take another name)',
+        f'{place}.ack.ack: "offset" is the bridge\'s own answer to "since" (take another name)',
+        f'{place}.emit.emit.seen: "recovered" is the bridge\'s own answer to "since" (take another name)',
+    ]
