@@ -198,9 +198,10 @@ class Swarm:
         async with self._turn:
             self._calls += 1
             self._process.stdin.write(json.dumps({"call": self._calls, "do": do, **fields}).encode() + b"\n")
-            line = await self._process.stdout.readline()
-            while msgspec.json.decode(line)["call"] != self._calls:  # of a call that was cancelled
+            answer: dict[str, object] = {}
+            while answer.get("call") != self._calls:  # else it is of a call that was cancelled
                 line = await self._process.stdout.readline()
-        answer = msgspec.json.decode(line)
+                assert line, "Node has ended"
+                answer = msgspec.json.decode(line)
         assert "error" not in answer, answer["error"]
         return answer["ok"]
