@@ -97,17 +97,20 @@ class Handovers:
         """A session goes on here: the others that were given it need not keep it any longer."""
         if lost.shared and len(self._claims) < _MOST_CLAIMS:
             task = asyncio.get_running_loop().create_task(
-                self._writer.write(CLAIMED, Claimed(key=lost.key)), name="claim"
+                self._writer.write_until_confirmed(CLAIMED, Claimed(key=lost.key)), name="claim"
             )
             self._claims.add(task)
             task.add_done_callback(self._claims.discard)
 
     async def hand_over(self) -> None:
-        """Give all lost sessions to the others, and to whoever starts within their time."""
+        """Give all lost sessions to the others, and to whoever starts within their time.
+
+        The caller bounds how long this takes: the broker may be away.
+        """
         count = 0
         for batch in _to_batches(self._lost.aged(self._clock())):
-            await self._writer.write(HANDED_OVER, HandedOver(sessions=batch))
-            count += len(batch)
+            if await self._writer.write_until_confirmed(HANDED_OVER, HandedOver(sessions=batch)):
+                count += len(batch)
         log.info("sessions.handed_over", count=count)
 
     async def stop(self) -> None:
