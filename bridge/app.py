@@ -13,6 +13,7 @@ from aiohttp import web
 
 from bridge.config.model import Config
 from bridge.rules.compile import Rules
+from bridge.telemetry.loop import LoopWatch
 from bridge.telemetry.metrics import Metrics
 from bridge.web.client_page import find_page_folder, make_page_routes
 from bridge.web.handover import Handover
@@ -87,6 +88,7 @@ class App:
         if self._siblings is not None:
             await self._siblings.open()
         broker, shared, reading = self._broker, self.shared, self.reading
+        self._spawn(LoopWatch(self.metrics).run(), "loop watch")
         self._spawn(broker.publisher.run(), "publisher")
         self._spawn(broker.invalid.run(), "invalid")
         self._spawn(shared.instances.run(), "instances")

@@ -129,6 +129,7 @@ class People:
         self.presence.register(shared.log_messages)
         self.rooms = Rooms(rules, self.memberships, shared.remembered, shared.retained, self.presence)
         self.replays = Replays(self.window, self.memberships, rules.config.limits.outbox_bytes, metrics)
+        metrics.rooms.set_function(lambda: self.memberships.room_count)
         metrics.queue_length.labels("presence").set_function(self.presence.waiting)
         metrics.queue_length.labels("occupancy").set_function(self.occupancy.waiting)
 

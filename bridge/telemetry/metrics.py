@@ -11,6 +11,8 @@ from bridge.telemetry.exposition import LABEL, UP
 
 _AGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0)
 
+_LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
 
 class Histogram(Collector):
     """Counts values by buckets, on one thread.
@@ -159,6 +161,18 @@ class Metrics:
             ["by", "recovered"],
             registry=self.registry,
         )
+        self.rooms = Gauge(
+            "bridged_rooms",
+            "Rooms over all namespaces with a client of this instance.",
+            registry=self.registry,
+        )
+        self.loop_lag = Histogram(
+            "bridged_loop_lag_seconds",
+            "How late the event loop came to a timer, 20 times a second: what everybody had to wait for.",
+            buckets=_LAG_BUCKETS,
+            registry=self.registry,
+        )
+        self.tasks = Gauge("bridged_tasks", "Tasks of the event loop.", registry=self.registry)
         self.worker_starts = Gauge(
             "bridged_worker_starts",
             "How often the worker of this number has been started; 0 without `--workers`.",
