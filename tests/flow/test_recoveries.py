@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from bridge.errors import Code
-from bridge.flow.ports import ConnectRefused
+from bridge.flow.ports import Admitted, ConnectRefused, ConnectRequest
 from bridge.model import EVERYONE
 from bridge.rules.compile import Rules
 from tests.flow.test_replays import BIG, Log, cursor, log, sit, texts
@@ -539,3 +539,22 @@ async def test_a_join_whose_answer_was_lost_is_asked_again(log: Log, page: Page)
     assert page.texts == ["d"]
     await sit(page.client, since=cursor(10))
     assert page.texts == ["d", "b", "c"]
+
+
+async def test_who_is_gone_before_it_is_connected_uses_nothing_up(club: Club, log: Log, page: Page) -> None:
+    """It was admitted, and its connection broke before the CONNECT packet: nothing is used up."""
+    await page.connect()
+    await sit(page.client)
+    page.drop()
+    await log.say("d")
+    gone = RecordingClient(club.gateway, "/hall", "connection-gone", "sid-gone", head=club.window.head)
+    auth = {"token": club.token("ann"), "pid": page.pid, "offset": page.offset}
+    request = ConnectRequest(auth=auth, headers={}, query={}, remote="192.0.2.1")
+    assert isinstance(await club.gateway.connect(gone, request), Admitted)
+    gone.drop()
+    await page.connect()
+    assert page.recovered
+    assert page.texts == ["d"]
+    page.client.leave()
+    await club.clock.advance(60)
+    assert club.left_over() == {}

@@ -321,5 +321,7 @@ class Club:
             "presence": self.presence.left_over(),
             "workers": len(self.uplink._workers),
             "farewells": len(self.gateway._farewells),
+            "recovering": len(self.recoveries._here),
+            "catching up": len(self.replays._tasks),
         }
         return {name: number for name, number in held.items() if number}
