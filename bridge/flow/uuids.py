@@ -8,7 +8,7 @@ _VARIANTS: Final = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 
 
 class Uuids:
-    """Makes UUIDs of version 4 (RFC 9562, section 5.4): 0.7 us each, where `uuid.uuid4` takes 3."""
+    """Makes UUIDs of version 4 (RFC 9562, section 5.4): 0.8 us each, where `uuid.uuid4` takes 3.4."""
 
     def __init__(self) -> None:
         self._made: list[str] = []
