@@ -9,7 +9,7 @@ LOCK := .run/lock/bin/uv pip compile --quiet --no-config \
 	--custom-compile-command 'make lock' pyproject.toml --group build
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint bench docs lock
+.PHONY: help setup run test soak lint bench docs lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,9 +26,16 @@ run: $(VENV)/.examples ## Start a broker if there is none, the daemon and the ex
 test: $(VENV)/.dev tests/node_modules/.installed examples/node_modules/.installed ## Install what the tests need, check the code and run all tests
 	@$(BIN)/python -c 'from dev.broker import find_scripts; raise SystemExit(find_scripts() is None)' \
 		|| dev/apt-install rabbitmq-server
+	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || dev/apt-install libfaketime
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || dev/apt-install chromium
 	@lint=0; $(MAKE) --no-print-directory lint || { lint=$$?; echo "make lint failed; the tests run all the same"; }; \
 		$(BIN)/python -m pytest $(ARGS) && exit $$lint
+
+soak: $(VENV)/.dev tests/node_modules/.installed ## Break things for an hour under load, and show what clients lost: nothing
+	@$(BIN)/python -c 'from dev.broker import find_scripts; raise SystemExit(find_scripts() is None)' \
+		|| dev/apt-install rabbitmq-server
+	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || dev/apt-install libfaketime
+	@ulimit -n 20000 2>/dev/null; BRIDGED_SOAK=1 $(BIN)/python -m pytest tests/faults $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types, the direction of imports and the generated documentation
 	@$(BIN)/ruff check

@@ -26,6 +26,7 @@ _HEADER: Final = (
     "doubled",
     "inversions",
     "recovered",
+    "not recovered",
     "since",
     "gaps told",
     "",
@@ -53,7 +54,7 @@ class Row:
     def cells(self) -> tuple[str, ...]:
         """As text, under the header."""
         one = self.verdict
-        numbers = (one.lost, one.doubled, one.inversions, one.recovered, one.since, one.gaps)
+        numbers = (one.lost, one.doubled, one.inversions, one.recovered, one.fresh, one.since, one.gaps)
         return (self.name, f"{self.clients:,}", f"{self.events:,}", *(f"{n:,}" for n in numbers), self.note)
 
 
@@ -66,24 +67,16 @@ class Figures:
     def lines(self) -> list[str]:
         """A table in Markdown, whose columns stand below one another."""
         table = [_HEADER, *(row.cells for row in self.rows)]
-        widths = [max(len(line[column]) for line in table) for column in range(len(_HEADER))]
-        widths[-1] = 0
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         lines = [
-            "| "
-            + " | ".join(
-                _pad(cell, width, n) for n, (cell, width) in enumerate(zip(line, widths, strict=True))
-            )
-            + " |"
+            " | ".join(cell.rjust(width) for cell, width in zip(line[1:-1], widths[1:-1], strict=True))
             for line in table
         ]
-        rule = "|" + "|".join(
-            "-" * (width + 1) + "-:"[0 < n < len(widths) - 1] for n, width in enumerate(widths)
-        )
-        return [lines[0], rule + "|", *lines[1:]]
-
-
-def _pad(cell: str, width: int, column: int) -> str:
-    return cell.rjust(width) if 0 < column < len(_HEADER) - 1 else cell.ljust(width)
+        rows = [
+            f"| {line[0]:{widths[0]}} | {middle} | {line[-1]} |"
+            for line, middle in zip(table, lines, strict=True)
+        ]
+        return [rows[0], "|---|" + "---:|" * (len(_HEADER) - 2) + "---|", *rows[1:]]
 
 
 class Stage:
