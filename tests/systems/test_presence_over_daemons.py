@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from dev.broker import PrivateBroker
-from tests.support.broker import run_broker
+from tests.support.broker import run_broker, save_directory
 from tests.support.daemon import Daemon, edit_config
 from tests.support.js_client import JsClient, JsClients
 from tests.support.portal import Portal, names
@@ -213,6 +213,7 @@ async def test_nobody_leaves_while_the_broker_is_away(doomed: Pair, own_broker: 
     eve = await doomed.join(doomed.two, "eve")
     came = [("user_joined", "ann"), ("user_joined", "eve")]
     await hear(bob, *came)
+    await asyncio.to_thread(save_directory, own_broker)
     own_broker.kill()
     daemons = (doomed.one.daemon, doomed.two.daemon)
     for daemon in daemons:
@@ -221,7 +222,7 @@ async def test_nobody_leaves_while_the_broker_is_away(doomed: Pair, own_broker: 
     await asyncio.sleep(OUTAGE)
     await eve.emit("leave_project", {"project_name": doomed.two.project})
     await asyncio.to_thread(own_broker.start)
-    await hear(bob, *came, ("user_left", "eve"), within=100)  # a stream may take its time to open
+    await hear(bob, *came, ("user_left", "eve"), within=30)
     for daemon in daemons:
         await daemon.until(lambda daemon=daemon: _is_up(daemon), 30, "the broker to be back")
     mark = await doomed.join(doomed.two, "zoe")
