@@ -9,6 +9,9 @@ from typing import Final
 import pytest
 
 from tests.support.balancer import Balancer
+from tests.support.js_client import JsClient, JsClients, JsConnectError
+from tests.support.portal import Portal
+from tests.support.services import Services
 from tests.support.stage import Stage, find_faketime, pick
 
 _KILLS: Final = pick(1, 5)
@@ -95,22 +98,65 @@ async def test_a_frozen_daemon_whose_log_is_trimmed_tells_it(stage: Stage) -> No
 
 @pytest.mark.timeout(180)
 async def test_a_clock_that_jumps_disturbs_nobody(stage: Stage, tmp_path: Path) -> None:
-    """An hour ahead, then two back: clients stay, ages of `since` hold, sessions are recovered."""
-    offsets = (0, _HOUR, -_HOUR, 0)
-    clock = tmp_path / "clock"
+    """An hour ahead, two back: clients stay, sessions recover, ages hold, nobody leaves; tokens end by it."""
+    clock, jumps = tmp_path / "clock", (0, _HOUR, -_HOUR, 0)
     daemon = await stage.start_daemon(environ=_fake_clock(clock))
     await stage.follow(daemon.url, 20)
-    async with stage.load(100) as load:
-        for cuts, offset in enumerate(offsets):
-            _set_clock(clock, offset)
+    async with JsClients() as js, stage.load(100) as load:
+        portal = Portal(daemon, js, Services(stage.amqp_url))
+        portal.project = stage.project
+        watcher = await _present(portal, "watcher", users=1)
+        await _present(portal, "other", users=2)
+        for cuts, jump in enumerate(jumps):
+            published = load.confirmed
+            _set_clock(clock, jump)
             await load.wait_for(load.confirmed + 200)
             assert (await stage.swarm.report()).disconnects.total() == cuts * 20
+            await _check_age(portal, published)
+            await _check_token(portal, ended=jump > 0)
             await stage.swarm.cut([0.2] * 20)
             await load.wait_for(load.confirmed + 100)
             await stage.swarm.wait_joined()
-    report = await stage.conclude("clock jumps", load)
+        await _present(portal, "last", users=3)
+        joined = await watcher.wait_for("user_joined", 2)
+        assert [args[0]["user_id"] for args in joined] == ["other", "last"]
+        assert watcher.received("user_left") == []
+    report = await stage.conclude("clock jumps", load, note="by hours, ahead and back")
     verdict = report.judge(load.confirmed)
-    assert (verdict.recovered, verdict.fresh) == (20 * len(offsets), 0)
+    assert (verdict.recovered, verdict.fresh) == (20 * len(jumps), 0)
+
+
+async def _present(portal: Portal, user: str, *, users: int) -> JsClient:
+    """A client in the project's room, which counts so many users then."""
+    client = await portal.connect("/portal", user=user, token=portal.token(3 * _HOUR, user=user))
+    await client.call("join_project", {"project_name": portal.project})
+    ((joined,),) = await client.wait_for("joined_project")
+    assert isinstance(joined, dict)
+    assert joined["active_users"] == users
+    return client
+
+
+async def _check_age(portal: Portal, first: int) -> None:
+    """An age reaches back by time that has passed, whatever the clock says."""
+    client = await portal.connect("/portal", user="reader", token=portal.token(3 * _HOUR, user="reader"))
+    since = {"events": ["task_update"], "project_name": portal.project, "since": "10s"}
+    answer = await client.call("subscribe_to_events", since)
+    assert isinstance(answer, dict)
+    assert answer["recovered"] is True
+    numbers = [args[0]["progress"] for args in client.received("task_update")]
+    assert numbers == list(range(numbers[0], numbers[-1] + 1))
+    assert numbers[0] <= first
+    await client.close()
+
+
+async def _check_token(portal: Portal, *, ended: bool) -> None:
+    """A token of half an hour is as the clock says."""
+    token = portal.token(_HOUR / 2, user="brief")
+    if ended:
+        with pytest.raises(JsConnectError, match="INVALID_TOKEN"):
+            await portal.connect("/portal", token=token)
+    else:
+        await (await portal.connect("/portal", token=token)).close()
 
 
 def _fake_clock(file: Path) -> dict[str, str]:
