@@ -202,7 +202,8 @@ class Limits(Section, frozen=True, kw_only=True):
     attachments: Annotated[int, Meta(ge=0)] = 10
     """Binary attachments of one packet; a packet with more closes the connection."""
     duplicates: Annotated[int, Meta(ge=0)] = 50_000
-    """Message ids that are remembered, so that an event that a service publishes again is shown once."""
+    """Message ids that are remembered, so that an event that a service publishes again is shown once; in
+    any case those of all events in the history."""
     remembered_rooms: Count = 10_000
     """Rooms whose last events are remembered; the longest untouched is forgotten first."""
 

@@ -61,6 +61,8 @@ class Downlink:
         if not self._warming_up:
             self._send([emission for _, emissions in handled for emission in emissions])
         self._window.record(handled)
+        # Each delivery has one id at most: so none is forgotten of those that clients may be given again.
+        self._duplicates.trim(at_least=len(self._window.history))
 
     def _take(self, delivery: Delivery, now: float) -> Sequence[Emission]:
         """What one delivery leads to, with its place in the log."""

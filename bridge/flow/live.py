@@ -54,6 +54,7 @@ class LiveDownlink:
                     self._metrics.event_age.observe(max(0.0, now - delivery.timestamp))
             if plan.invalid or plan.stale or not plan.emissions:
                 self._oddities.note(delivery, plan, now)
+        self._duplicates.trim()
         if emissions:
             self._fanout.send(emissions)
             for route, count in Counter([emission.route for emission in emissions]).items():

@@ -4,7 +4,7 @@ from collections import deque
 
 
 class Duplicates:
-    """The last `bound` message ids; an exchange's ids are its own, and the oldest is forgotten first."""
+    """The last message ids; an exchange's ids are its own, and the oldest is forgotten first."""
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
@@ -19,9 +19,13 @@ class Duplicates:
             return True
         self._known.add(key)
         self._order.append(key)
-        if len(self._order) > self._bound:
-            self._known.discard(self._order.popleft())
         return False
+
+    def trim(self, at_least: int = 0) -> None:
+        """Forget the oldest but for `bound` of them, or more where `at_least` says so; after each batch."""
+        bound = max(self._bound, at_least)
+        while len(self._order) > bound:
+            self._known.discard(self._order.popleft())
 
     def __len__(self) -> int:
         return len(self._order)

@@ -64,6 +64,17 @@ async def test_a_message_id_is_shown_once(club: Club) -> None:
     assert heard(client) == ["a"]
 
 
+async def test_no_id_is_forgotten_of_what_the_history_holds(club: Club) -> None:
+    """However many came after it: what clients may be given again must not come once more."""
+    club.downlink.caught_up()
+    client = await club.seat()
+    many = [said(str(number), message_id=f"n{number}", offset=number) for number in range(150)]
+    await club.downlink.handle(many)
+    client.log.clear()
+    await club.downlink.handle([said("0", message_id="n0", offset=150)])
+    assert heard(client) == []
+
+
 async def test_an_invalid_event_is_kept_and_the_next_flows(club: Club) -> None:
     """Once, with the routes that it stopped; counted for each of them."""
     club.downlink.caught_up()
