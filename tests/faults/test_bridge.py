@@ -38,6 +38,21 @@ async def test_a_killed_daemon_loses_nothing_to_since(stage: Stage) -> None:
     assert verdict.since == verdict.fresh >= stage.swarm.size * _KILLS
 
 
+async def test_clients_of_a_killed_daemon_lose_nothing_at_the_other(stage: Stage) -> None:
+    """`kill -9` of one of two: its clients go on by their cursors, all others stay as they are."""
+    daemons = [await stage.start_daemon(name) for name in ("one", "two")]
+    with Balancer([daemon.port for daemon in daemons]) as balancer:
+        await stage.follow(balancer.url, 100)
+        async with stage.load(100) as load:
+            await load.wait_for(200)
+            daemons[0].kill()
+            await stage.swarm.wait_connects(150)
+            await load.wait_for(load.confirmed + 200)
+        report = await stage.conclude("one of two killed (SIGKILL)", load)
+    verdict = report.judge(load.confirmed)
+    assert (verdict.fresh, verdict.since, verdict.recovered) == (50, 50, 0)
+
+
 @pytest.mark.timeout(pick(180, 1200))
 async def test_a_rolling_restart_under_load_loses_nothing(stage: Stage) -> None:
     """500 clients at two daemons behind a balancer, one daemon restarted after the other."""
