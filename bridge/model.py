@@ -78,6 +78,8 @@ class Emission(Struct, frozen=True, kw_only=True, gc=False):
     """The client whose own command this event is (`except: sender`)."""
     place: Place | None = None
     """Of the delivery that led to it; None of what does not come through the log."""
+    until: float | None = None
+    """Epoch seconds up to which whoever missed it is given it; None while it is there."""
 
 
 class RoomRef(Struct, frozen=True, kw_only=True, gc=False):

@@ -45,17 +45,18 @@ class CatchUp:
         self.brought_older = False
         """Whether there was anything that only the rooms lacked that were behind."""
 
-    def step(self) -> bool:
-        """Send the next portion; True when the client lacks nothing more, or is past all help.
+    def step(self, now: float) -> bool:
+        """Send the next portion at `now` (epoch seconds).
 
-        When the history has lost what comes next, the connection ends: the client comes back and is told.
+        True when the client lacks nothing more, or is past all help. When the history has lost what comes
+        next, the connection ends: the client comes back and is told.
         """
         history, older = self._history, self._older
         if not history.holds(self._reached) or (older is not None and not history.holds(older)):
             self._client.evict()
             return True
         found: list[tuple[Emission, str]] = []
-        done = self._add_older(found) and self._add_newer(found)
+        done = self._add_older(found, now) and self._add_newer(found, now)
         self._client.begin_catch_up(self._cursor)
         self._client.replay(found)
         return done
@@ -65,7 +66,7 @@ class CatchUp:
         self._joining = ()
         self._older = None
 
-    def _add_older(self, found: list[tuple[Emission, str]]) -> bool:
+    def _add_older(self, found: list[tuple[Emission, str]], now: float) -> bool:
         """Add what rooms lack that are behind the others; whether that was all."""
         if self._older is None:
             return True
@@ -83,6 +84,7 @@ class CatchUp:
                 room: mark for room, mark in marks.items() if room in self._joining or room not in since
             },
             sid=self._client.sid,
+            now=now,
             up_to=base.offset,
             limit_bytes=self._portion,
         )
@@ -95,13 +97,13 @@ class CatchUp:
             self._cursor = Cursor(base, base if replay.finished else replay.upto, tag).text
         return replay.finished
 
-    def _add_newer(self, found: list[tuple[Emission, str]]) -> bool:
+    def _add_newer(self, found: list[tuple[Emission, str]], now: float) -> bool:
         """Add what all rooms lack; whether that was all."""
         reached = self._reached.offset
         since = {room: max(mark, reached) for room, mark in self._marks().items()}
         since |= dict.fromkeys(self._joining, reached)
         replay = self._history.replay(
-            self._client.namespace, since, sid=self._client.sid, limit_bytes=self._portion
+            self._client.namespace, since, sid=self._client.sid, now=now, limit_bytes=self._portion
         )
         found += [(emission, place.cursor) for emission, place in replay.emissions]
         self._reached = replay.upto

@@ -20,7 +20,8 @@ class LogWindow:
     def __init__(self, history: History, clock: Callable[[], float]) -> None:
         """`clock` gives epoch seconds that never jump: the wall clock may be set, the log goes on."""
         self.history = history
-        self._clock = clock
+        self.now = clock
+        """The time of the log."""
         self._time: float | None = None
         """Of the last delivery; None while none has said its own."""
         self._warming_up = True
@@ -35,7 +36,7 @@ class LogWindow:
         """From here on deliveries come when they happen."""
         self._warming_up = False
         if self._time is None:
-            self._time = self._clock()
+            self._time = self.now()
             self.history.date(self._time)
 
     def begin_epoch(self) -> None:
@@ -44,7 +45,7 @@ class LogWindow:
 
     def record(self, handled: Sequence[tuple[Delivery, Sequence[Emission]]]) -> None:
         """Keep deliveries with what was sent for them; those that came round the log are left out."""
-        now = self._clock()
+        now = self.now()
         for delivery, emissions in handled:
             if delivery.offset is not None:
                 time = self._find_time(delivery.timestamp, now)
@@ -56,7 +57,7 @@ class LogWindow:
 
     def reach_back(self, age: float) -> Place | None:
         """A place that has everything of the last `age` seconds behind it; None when that is too long."""
-        return self.history.place_before(self._clock() - age)
+        return self.history.place_before(self.now() - age)
 
     async def wait_past(self, place: Place, seconds: float) -> bool:
         """Wait until the reader, which may lag behind another instance's, has come to a place: whether so."""
@@ -76,7 +77,7 @@ class LogWindow:
     def age(self) -> float:
         """Seconds from the oldest delivery that is kept until now."""
         floor = self.history.floor_time
-        return 0.0 if floor is None else max(0.0, self._clock() - floor)
+        return 0.0 if floor is None else max(0.0, self.now() - floor)
 
     def _find_time(self, own: float | None, now: float) -> float:
         """When a delivery happened: never before the one in front of it in the log, nor in the future.

@@ -120,7 +120,7 @@ class Replays:
             return Joined(recovered=False, mark=self.head.offset)
         behind = Behind(base=self.head, older=place, rooms=rooms, tag=to_tag(rooms))
         catch_up = self._make(session, behind, rooms)
-        done = _step(session, catch_up)
+        done = self._step(session, catch_up)
         if catch_up.brought_older:
             self._note_join(session, behind)
         while not done:
@@ -130,7 +130,7 @@ class Replays:
                 return None
             if not may_join():
                 catch_up.give_up_joining()
-            done = _step(session, catch_up)
+            done = self._step(session, catch_up)
         return None if session.closed else Joined(recovered=True, mark=place.offset)
 
     def catch_up(self, session: Session, behind: Behind, then: Callable[[], None]) -> None:
@@ -139,7 +139,7 @@ class Replays:
         That is before this returns, unless it is more than may be sent at once.
         """
         catch_up = self._make(session, behind, ())
-        if _step(session, catch_up):
+        if self._step(session, catch_up):
             self._end(session, then)
             return
         session.catching_up = True
@@ -172,7 +172,7 @@ class Replays:
             if session.closed or self._draining:
                 session.client.evict()
                 return
-            done = _step(session, catch_up)
+            done = self._step(session, catch_up)
         session.catching_up = False
         self._end(session, then)
 
@@ -194,12 +194,11 @@ class Replays:
                 behind.rooms, behind.older, behind.base, behind.tag, marks
             )
 
-
-def _step(session: Session, catch_up: CatchUp) -> bool:
-    """The next portion; a client to which it cannot be given is cut: it must not go on behind a gap."""
-    try:
-        return catch_up.step()
-    except Exception:
-        log.exception("catch_up.failed", namespace=session.namespace.pattern)
-        session.client.evict()
-        return True
+    def _step(self, session: Session, catch_up: CatchUp) -> bool:
+        """The next portion; a client to which it cannot be given is cut: it must not go on behind a gap."""
+        try:
+            return catch_up.step(self._window.now())
+        except Exception:
+            log.exception("catch_up.failed", namespace=session.namespace.pattern)
+            session.client.evict()
+            return True

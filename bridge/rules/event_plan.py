@@ -154,6 +154,7 @@ def _emit(way: Way, payload: _Payload, delivery: Delivery, now: float) -> tuple[
             for template in route.args
         )
     skip = delivery.headers.get("x-sid") if route.skip_sender else None
+    max_age, time = route.max_age, delivery.timestamp
     return (
         Emission(
             route=route.name,
@@ -163,6 +164,7 @@ def _emit(way: Way, payload: _Payload, delivery: Delivery, now: float) -> tuple[
             rooms=rooms,
             skip_sid=skip if isinstance(skip, str) else None,
             place=None if delivery.offset is None else Place(delivery.offset, delivery.checksum),
+            until=None if max_age is None or time is None else time + max_age,
         ),
     )
 

@@ -160,6 +160,7 @@ class History:
         *,
         covered: Mapping[str, int] | None = None,
         sid: str | None = None,
+        now: float | None = None,
         up_to: int | None = None,
         limit_bytes: int | None = None,
     ) -> Replay:
@@ -167,7 +168,8 @@ class History:
 
         That is every emission of one of these rooms behind that room's offset which no room of `covered`,
         behind whose offset it is as well, has already brought to the client. `sid` is passed over where
-        the event was its own. Nothing behind the offset `up_to`. ValueError when the ring is empty.
+        the event was its own. Nothing that is stale at `now` (epoch seconds), and nothing behind the offset
+        `up_to`. ValueError when the ring is empty.
 
         With `limit_bytes` it ends with the delivery that reaches them, or when it has looked at many that
         were not for the client: the next piece is what the same rooms missed since `upto`. Whoever asks
@@ -185,6 +187,7 @@ class History:
                 for emission in self._emissions[offset]
                 if emission.namespace == namespace
                 and (sid is None or emission.skip_sid != sid)
+                and (now is None or emission.until is None or emission.until >= now)
                 and _is_behind(emission, offset, rooms)
                 and not (covered and _is_behind(emission, offset, covered))
             ]

@@ -19,7 +19,9 @@ class Log:
         self._offsets = count(10, 3)
         club.downlink.caught_up()
 
-    async def say(self, *texts: str, table: str = "1", key: str = "said") -> list[str]:
+    async def say(
+        self, *texts: str, table: str = "1", key: str = "said", timestamp: float | None = None
+    ) -> list[str]:
         """Publish events in one batch; the cursor of each."""
         batch = [
             deliver(
@@ -28,6 +30,7 @@ class Log:
                 exchange="club.events",
                 offset=offset,
                 checksum=CHECKSUM + offset,
+                timestamp=timestamp,
             )
             for text, offset in zip(texts, self._offsets, strict=False)
         ]
@@ -116,6 +119,18 @@ async def test_an_age_is_an_answer_to_what_happened_lately(club: Club, log: Log)
     assert (await sit(client, since="10s"))["recovered"] is True
     assert texts(client)[-1] == "e"
     assert "c" not in texts(client)
+
+
+async def test_what_has_become_stale_is_left_out(club: Club, log: Log) -> None:
+    """An event with `max_age` is not shown later than it would be if it came now."""
+    await log.say("come", key="calls", timestamp=club.clock.wall)
+    await club.clock.advance(20)
+    in_time = await club.connect("ann")
+    assert (await sit(in_time, since=cursor(16)))["recovered"] is True
+    await club.clock.advance(20)
+    late = await club.connect("ann")
+    assert await sit(late, since=cursor(16)) == {"status": "ok", "recovered": True, "offset": cursor(19)}
+    assert (len(in_time.received("calls")), len(late.received("calls"))) == (1, 0)
 
 
 async def test_zero_seconds_are_the_first_cursor_of_a_client_that_has_none(club: Club, log: Log) -> None:

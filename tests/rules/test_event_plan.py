@@ -130,6 +130,13 @@ def test_an_old_event_is_stale_but_remembered(rules: Rules) -> None:
     assert plan(rules, "order.7.quick").stale == ()
 
 
+def test_an_event_says_how_long_it_is_replayed(rules: Rules) -> None:
+    """For as long as it would be sent."""
+    assert only(plan(rules, "order.7.lazy", timestamp=NOW)).until == NOW + 30
+    assert only(plan(rules, "order.7.lazy")).until is None
+    assert only(plan(rules, "order.7.typing", timestamp=NOW)).until is None
+
+
 def test_a_room_remembers_an_event_under_its_client_name(rules: Rules) -> None:
     """The body is kept as its Struct, which templates read; the time is the event's, else now."""
     (remember,) = plan(rules, "order.7.made", {"id": "7"}, timestamp=5.0).remembers

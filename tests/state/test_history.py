@@ -165,6 +165,16 @@ def test_what_the_client_sent_itself_is_not_replayed_to_it() -> None:
     assert names(history.replay("/", {"a": 0})) == [(1, "e"), (2, "e")]
 
 
+def test_what_has_become_stale_is_not_replayed() -> None:
+    """It would not be sent any more if it came now; whoever lacks it is told of no gap."""
+    both = (event(2, "a"), event(2, "a", until=9.0))
+    history = filled((1, 5.0, (event(1, "a", until=10.0),)), (2, 6.0, both))
+    assert names(history.replay("/", {"a": 0}, now=10.0)) == [(1, "e"), (2, "e")]
+    replay = history.replay("/", {"a": 0}, now=10.1)
+    assert [place for _, place in replay.emissions] == [place_at(2)]
+    assert (replay.upto, replay.finished) == (place_at(2), True)
+
+
 def test_of_several_emissions_of_one_delivery_the_last_moves_the_client() -> None:
     """Cut between them it asks for all of them again, and loses none."""
     both = (event(5, "a", name="one"), event(5, "b", name="not"), event(5, "a", name="two"))

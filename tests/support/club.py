@@ -93,6 +93,7 @@ ROUTES = """
         events:
           table.{table}.said: {schema: Said, rooms: ["table:{table}"], remember: "table:{table}"}
           table.{table}.any: {schema: Said}
+          table.{table}.calls: {schema: Said, rooms: ["table:{table}"], max_age: 30s}
           tables.{one}.{other}.heard: {schema: Said, rooms: ["table:{one}", "table:{other}"]}
           table.{table}.menu: {schema: Said, rooms: ["table:{table}", "guests:{table}"], retain: true}
           house.rule: {schema: Said, retain: true, remember: house}
