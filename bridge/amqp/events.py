@@ -14,6 +14,8 @@ class Content(Struct, frozen=True, gc=False):
     properties: bytes
     """Flags and properties, for `decode_properties`."""
     body: bytes
+    redelivered: bool = False
+    """Whether it was sent before, and not acknowledged."""
 
 
 class Deliveries(Struct, frozen=True):

@@ -53,11 +53,14 @@ _UINT64 = Layout(">Q")
 
 Item = Deliveries | Returned | Confirmed | Method
 
+_Address = tuple[str, str, bool]
+"""Exchange, routing key, and whether the message was delivered before."""
+
 
 class _Partial:
     """A message of which only some frames have come."""
 
-    def __init__(self, tag: int, address: tuple[str, str], returned: bool) -> None:
+    def __init__(self, tag: int, address: _Address, returned: bool) -> None:
         self.tag = tag
         self.address = address
         self.returned = returned
@@ -76,7 +79,7 @@ class Parser:
         self._held = 0
         self._needed = OVERHEAD
         self._partial: dict[int, _Partial] = {}
-        self._addresses: dict[bytes, tuple[str, str]] = {}
+        self._addresses: dict[bytes, _Address] = {}
 
     def receive(self, data: bytes) -> list[Item]:
         """Everything that is complete with this chunk, in order."""
@@ -147,11 +150,11 @@ class Parser:
             if not _SHORTEST_HEADER <= length <= longest or missing > longest or buffer[end] != END:
                 break
             tag_at = position + 12 + tag_length
-            address = buffer[tag_at + 9 : stop]
-            exchange, key = addresses.get(address) or self._decode_address(address)
+            address = buffer[tag_at + 8 : stop]
+            exchange, key, redelivered = addresses.get(address) or self._decode_address(address)
             tag = _UINT64.unpack_from(buffer, tag_at)[0]
             properties, content = buffer[stop + 20 : header_stop], buffer[header_stop + 8 : end]
-            contents.append(Content(tag, exchange, key, properties, content))
+            contents.append(Content(tag, exchange, key, properties, content, redelivered))
             position = end + 1
         if contents:
             items.append(Deliveries(channel, contents))
@@ -198,24 +201,24 @@ class Parser:
         """The message that begins with this method."""
         if returned:  # reply code, reply text, exchange, routing key
             _, position = decode_short(frame, 13, end)
-            return _Partial(0, self._decode_address(frame[position:end]), returned)
+            return _Partial(0, self._decode_address(b"\0" + frame[position:end]), returned)
         position = decode_short(frame, 11, end)[1]  # consumer tag, delivery tag, redelivered, exchange, key
         if position + 9 > end:
             raise WireError(SYNTAX_ERROR, "delivery without a tag")
         tag = _UINT64.unpack_from(frame, position)[0]
-        return _Partial(tag, self._decode_address(frame[position + 9 : end]), returned)
+        return _Partial(tag, self._decode_address(frame[position + 8 : end]), returned)
 
-    def _decode_address(self, raw: bytes) -> tuple[str, str]:
-        """Exchange and routing key; kept, since most messages go to some that were seen before."""
+    def _decode_address(self, raw: bytes) -> _Address:
+        """Decode the end of basic.deliver; kept, since most messages go where one went before."""
         end = len(raw)
-        exchange, position = decode_short(raw, 0, end)
+        exchange, position = decode_short(raw, 1, end)
         routing_key, position = decode_short(raw, position, end)
         if position != end:
             raise WireError(SYNTAX_ERROR, "delivery longer than its parts")
         if len(self._addresses) >= _MOST_ADDRESSES:
             self._addresses.clear()
-        self._addresses[raw] = exchange, routing_key
-        return exchange, routing_key
+        address = self._addresses[raw] = exchange, routing_key, bool(raw[0] & 1)
+        return address
 
 
 def _add_header(partial: _Partial, frame: bytes) -> None:
@@ -237,7 +240,9 @@ def _add_body(partial: _Partial, frame: bytes) -> None:
 
 
 def _finish(channel: int, partial: _Partial) -> Item:
-    content = Content(partial.tag, *partial.address, partial.properties or b"", b"".join(partial.pieces))
+    exchange, key, redelivered = partial.address
+    body = b"".join(partial.pieces)
+    content = Content(partial.tag, exchange, key, partial.properties or b"", body, redelivered)
     return Returned(channel, content) if partial.returned else Deliveries(channel, [content])
 
 

@@ -13,6 +13,7 @@ tells so by the checksums, which each epoch salts with a number of its own. Some
 
 import asyncio
 import secrets
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 from uuid import uuid4
@@ -40,9 +41,10 @@ log = structlog.get_logger(__name__)
 class QueueReader:
     """Reads the queue for ever, in order; it holds what came while the instance was away.
 
-    What was handled and not yet acknowledged when a connection broke arrives again: the flow knows it by
-    its message id. Nobody else may read the queue meanwhile, so that what another connection holds, which
-    the broker has not missed yet, does not come after what is newer. Implements `flow.ports.EventReader`.
+    What was handled and not yet acknowledged when a connection broke arrives again, before all else and in
+    order: it is left out. Nobody else may read the queue meanwhile, so that what another connection holds,
+    which the broker has not missed yet, does not come after what is newer. Implements
+    `flow.ports.EventReader`.
     """
 
     def __init__(
@@ -70,6 +72,10 @@ class QueueReader:
         self._number = 0
         """Of the last delivery; 0 stays free, since it would say that nothing was ever before it."""
         self._salt = secrets.randbits(32)
+        self._handled: deque[int] = deque(maxlen=config.prefetch)
+        """Fingerprints of the last deliveries: no others may lack the acknowledgement."""
+        self._again: deque[int] = deque()
+        """Those of them that may arrive again."""
 
     async def run(self, handle: HandleBatch) -> None:
         """Read until cancelled. An exception of `handle` ends it, as HandlerFailedError."""
@@ -112,6 +118,7 @@ class QueueReader:
 
     def _resume(self, name: str, waiting: int | None) -> None:
         """Go on after a loss of the connection, in a new epoch if the queue may have lost something."""
+        self._again = self._handled.copy()
         if not self._number:
             return
         if waiting is None:
@@ -127,7 +134,24 @@ class QueueReader:
         self._salt = secrets.randbits(32)
         self._on_new_epoch()
 
+    def _leave_out_handled(self, contents: list[Content]) -> list[Content]:
+        """What was not handled before the connection broke."""
+        for index, content in enumerate(contents):
+            if not content.redelivered or not self._find_again(_to_fingerprint(content)):
+                self._again.clear()
+                return contents[index:]
+        return []
+
+    def _find_again(self, fingerprint: int) -> bool:
+        while self._again:
+            if self._again.popleft() == fingerprint:
+                return True
+        return False
+
     async def _hand_over(self, contents: list[Content], handle: HandleBatch) -> None:
+        if self._again:
+            contents = self._leave_out_handled(contents)
+        self._handled.extend(map(_to_fingerprint, contents))
         deliveries = [
             to_delivery(content, number, self._salt)
             for number, content in enumerate(contents, self._number + 1)
@@ -142,3 +166,7 @@ class QueueReader:
                 self._on_caught_up = None
                 deliveries = deliveries[cut:]
         await handle_events(deliveries, handle)
+
+
+def _to_fingerprint(content: Content) -> int:
+    return hash((content.exchange, content.routing_key, content.properties, content.body))

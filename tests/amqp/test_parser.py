@@ -37,7 +37,8 @@ def frames_of_one_channel(draw: st.DrawFn, channel: int) -> list[bytes]:
         if kind == "deliver":
             pieces = draw(st.lists(st.integers(1, 100), max_size=3))
             body, key, properties = draw(_BODIES), draw(_KEYS), draw(_PROPERTIES)
-            frames += delivery(channel, tag, body, key, pieces=pieces, **properties)
+            again = draw(st.booleans())
+            frames += delivery(channel, tag, body, key, redelivered=again, pieces=pieces, **properties)
         elif kind == "return":
             frames += returned(channel, draw(_BODIES), draw(_KEYS), **draw(_PROPERTIES))
         elif kind == "ack":
@@ -111,7 +112,8 @@ def read_with_pamqp(stream: bytes) -> list[object]:
         if message and message[1] and len(message[3]) == message[2]:  # type: ignore[arg-type]
             head = open_.pop(channel)[0]
             tag = getattr(head, "delivery_tag", 0)
-            whole = Content(tag, head.exchange, head.routing_key, message[1], message[3])  # type: ignore
+            again = getattr(head, "redelivered", False)
+            whole = Content(tag, head.exchange, head.routing_key, message[1], message[3], again)  # type: ignore
             returned_ = isinstance(head, commands.Basic.Return)
             flat.append(Returned(channel, whole) if returned_ else (channel, whole))
         stream = stream[size:]

@@ -46,10 +46,17 @@ def content(
 
 
 def delivery(
-    channel: int, tag: int, body: bytes, key: str = "a.b", *, pieces: Iterable[int] = (), **properties: Any
+    channel: int,
+    tag: int,
+    body: bytes,
+    key: str = "a.b",
+    *,
+    redelivered: bool = False,
+    pieces: Iterable[int] = (),
+    **properties: Any,
 ) -> list[bytes]:
     """The frames of basic.deliver."""
-    head = method(commands.Basic.Deliver("tag", tag, False, "portal.events", key), channel)
+    head = method(commands.Basic.Deliver("tag", tag, redelivered, "portal.events", key), channel)
     return [head, *content(channel, body, commands.Basic.Properties(**properties), pieces)]
 
 
