@@ -102,13 +102,13 @@ class Shared:
         self.revocations, self.exclusions = Revocations(), Exclusions()
         self.keeper = StateKeeper(
             broker.rules,
-            self.retained,
-            self.remembered,
-            self.revocations,
-            self.exclusions,
-            self.control_messages.take,
-            broker.publisher,
-            time.time,
+            retained=self.retained,
+            remembered=self.remembered,
+            revocations=self.revocations,
+            exclusions=self.exclusions,
+            obey=self.control_messages.take,
+            publisher=broker.publisher,
+            clock=time.time,
         )
 
 
@@ -150,26 +150,26 @@ class Clients:
         lost = LostSessions(config.recovery.window, config.recovery.sessions)
         self.handovers = Handovers(lost, shared.peers, shared.log_messages, shared.writer, time.monotonic)
         self.recoveries = Recoveries(
-            lost,
-            self.handovers,
-            people.replays,
-            people.rooms,
-            people.memberships,
-            time.monotonic,
-            time.time,
+            lost=lost,
+            handovers=self.handovers,
+            replays=people.replays,
+            rooms=people.rooms,
+            memberships=people.memberships,
+            clock=time.monotonic,
+            wall=time.time,
         )
         self.gateway = BridgeGateway(
             rules,
-            sessions,
-            Admission(sessions, self.verifier, pace, shared.exclusions, time.time),
-            pace,
-            people.rooms,
-            self.uplink,
-            people.replays,
-            self.recoveries,
-            Reconnects(time.monotonic),
-            metrics,
-            time.time,
+            sessions=sessions,
+            admission=Admission(sessions, self.verifier, pace, shared.exclusions, time.time),
+            pace=pace,
+            rooms=people.rooms,
+            uplink=self.uplink,
+            replays=people.replays,
+            recoveries=self.recoveries,
+            reconnects=Reconnects(time.monotonic),
+            metrics=metrics,
+            clock=time.time,
         )
         self.control = Control(
             rules, sessions, people.rooms, self.gateway.end, shared.revocations, shared.exclusions
@@ -206,18 +206,18 @@ class Reading:
         oddities = Oddities(shared.invalid, metrics)
         self.downlink = Downlink(
             rules,
-            shared.remembered,
-            people.fanout,
-            oddities,
-            metrics,
-            time.time,
-            {
+            remembered=shared.remembered,
+            fanout=people.fanout,
+            oddities=oddities,
+            metrics=metrics,
+            clock=time.time,
+            own={
                 LOG_EXCHANGE: shared.log_messages.take,
                 CONTROL_EXCHANGE: shared.control_messages.take,
                 PRESENCE_EXCHANGE: shared.presence_messages.take,
             },
-            people.window,
-            shared.keeper.keep,
+            window=people.window,
+            keep=shared.keeper.keep,
         )
         make_reader = StreamReader if amqp.source == "stream" else QueueReader
         self.reader = make_reader(

@@ -24,6 +24,7 @@ class Downlink:
     def __init__(
         self,
         rules: Rules,
+        *,
         remembered: Remembered,
         fanout: Fanout,
         oddities: Oddities,

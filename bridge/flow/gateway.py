@@ -36,6 +36,7 @@ class BridgeGateway:
     def __init__(
         self,
         rules: Rules,
+        *,
         sessions: Sessions,
         admission: Admission,
         pace: Pace,

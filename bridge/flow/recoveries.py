@@ -70,6 +70,7 @@ class Recoveries:
 
     def __init__(
         self,
+        *,
         lost: LostSessions,
         handovers: Handovers,
         replays: Replays,

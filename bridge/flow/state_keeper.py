@@ -1,8 +1,7 @@
 """Keeps what outlives the log: reads `bridge.state` at a start, and writes again what its stream would drop.
 
 The broker itself copies into the state what is to last: orders of operators and values of retained
-events, under their own exchange and key. What an instance writes again stands under the exchange of the
-state, with a header that says what it was.
+events, under their own exchange and key.
 """
 
 from __future__ import annotations
@@ -11,14 +10,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
-from uuid import uuid4
 
-import msgspec
 import structlog
-from msgspec import Struct, structs
+from msgspec import structs
 
-from bridge.flow.control import BAN_KEY, REVOKE_KEY, VerdictKey
+from bridge.flow.control import VerdictKey
 from bridge.flow.ports import Publisher, TakeOwn
+from bridge.flow.state_messages import restore, write_value, write_verdict
 from bridge.model import CONTROL_EXCHANGE, Delivery, Emission, Place, PublishMessage, PublishOutcome
 from bridge.rules.compile import Rules
 from bridge.rules.event_plan import plan_event
@@ -27,8 +25,6 @@ from bridge.state.retained import Kept, Retained
 from bridge.state.upkeep import Upkeep
 from bridge.state.verdicts import Exclusions, Revocations, Verdict
 
-ORIGIN_HEADER: Final = "origin"
-"""Of a message that was written again: an `Origin` in JSON."""
 _INTERVAL: Final = 10.0
 _LAG: Final = 10.0
 """Seconds within which whoever reads the log sees what the broker put into the state before it."""
@@ -36,18 +32,6 @@ _OVERHEAD: Final = 300
 """Bytes of a message in the stream beside its body."""
 
 log = structlog.get_logger()
-
-
-class Origin(Struct, frozen=True, kw_only=True):
-    """What a message was that now stands in the state again; its key and body are the message's own."""
-
-    exchange: str
-    written: float
-    """When it was written again (epoch seconds)."""
-    timestamp: float | None = None
-    message_id: str | None = None
-    content_type: str | None = None
-    headers: dict[str, object] = {}
 
 
 class StateKeeper:
@@ -59,6 +43,7 @@ class StateKeeper:
     def __init__(
         self,
         rules: Rules,
+        *,
         retained: Retained,
         remembered: Remembered,
         revocations: Revocations,
@@ -81,7 +66,6 @@ class StateKeeper:
         self._publisher = publisher
         self._clock = clock
         self._upkeep: Upkeep[Kept | VerdictKey] = Upkeep(state.max_age, state.max_bytes)
-        self._origin = msgspec.json.Decoder(Origin)
         self._reading: float | None = None
         """While the state is read: a time by which what is being read had been written."""
         self._warming_up = True
@@ -199,7 +183,7 @@ class StateKeeper:
         self._upkeep.note(key, size, now)
 
     def _take(self, copy: Delivery, now: float) -> None:
-        delivery, written = self._restore(copy)
+        delivery, written = restore(self._name, copy)
         if written is not None and self._reading is not None:
             self._reading = max(self._reading, min(written, now))
         if delivery is None:
@@ -212,25 +196,6 @@ class StateKeeper:
             self._remembered.put(structs.replace(last, time=delivery.timestamp))
         if plan.retained is not None:
             self.keep(delivery, plan.retained, now)
-
-    def _restore(self, copy: Delivery) -> tuple[Delivery | None, float | None]:
-        """What a message of the state was before it was copied, and when that was; None is a marker."""
-        if copy.exchange != self._name:
-            return structs.replace(copy, offset=None), copy.timestamp
-        header = copy.headers.get(ORIGIN_HEADER)
-        if not isinstance(header, str):
-            return None, copy.timestamp
-        origin = self._origin.decode(header)
-        delivery = Delivery(
-            exchange=origin.exchange,
-            routing_key=copy.routing_key,
-            body=copy.body,
-            content_type=origin.content_type,
-            headers=origin.headers,
-            message_id=origin.message_id,
-            timestamp=origin.timestamp,
-        )
-        return delivery, origin.written
 
     def _note(self, key: Kept | VerdictKey, size: int, now: float) -> None:
         if self._reading is not None:
@@ -262,42 +227,9 @@ class StateKeeper:
     def _to_message(self, key: Kept | VerdictKey, now: float) -> PublishMessage | None:
         """What to write again; None of what need not last any more."""
         if isinstance(key, Kept):
-            if not key.rooms:
-                return None
-            old = key.delivery
-            origin = Origin(
-                exchange=old.exchange,
-                written=now,
-                timestamp=old.timestamp,
-                message_id=old.message_id,
-                content_type=old.content_type,
-                headers={name: value for name, value in old.headers.items() if name != "x-stream-offset"},
-            )
-            return self._make(old.routing_key, old.body, origin, now)
+            return write_value(self._name, key.delivery, now) if key.rooms else None
         verdict = self._find_verdict(key, now)
-        if verdict is None:
-            return None
-        tenant, _, user = key[-1].rpartition("\0")
-        body: dict[str, object] = {"user": user, "until": verdict.until}
-        if tenant:
-            body["tenant"] = tenant
-        if len(key) == 3 and key[1]:
-            body["system"] = key[1]
-        origin = Origin(exchange=CONTROL_EXCHANGE, written=now, timestamp=verdict.time)
-        return self._make(BAN_KEY if len(key) == 3 else REVOKE_KEY, msgspec.json.encode(body), origin, now)
-
-    def _make(self, key: str, body: bytes, origin: Origin, now: float) -> PublishMessage:
-        header = msgspec.json.encode(origin, enc_hook=str).decode()
-        return PublishMessage(
-            exchange=self._name,
-            routing_key=key,
-            body=body,
-            message_id=uuid4().hex,
-            type=key,
-            timestamp=now,
-            headers={ORIGIN_HEADER: header},
-            content_type="application/octet-stream",
-        )
+        return None if verdict is None else write_verdict(self._name, key, verdict, now)
 
 
 def _size_of(delivery: Delivery) -> int:

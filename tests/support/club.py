@@ -173,13 +173,13 @@ class Club:
         self.retained = Retained(100, 1_000_000)
         self.keeper = StateKeeper(
             rules,
-            self.retained,
-            self.remembered,
-            self.revocations,
-            self.exclusions,
-            self.control_messages.take,
-            self.publisher,
-            wall,
+            retained=self.retained,
+            remembered=self.remembered,
+            revocations=self.revocations,
+            exclusions=self.exclusions,
+            obey=self.control_messages.take,
+            publisher=self.publisher,
+            clock=wall,
         )
         self.rooms = Rooms(rules, self.memberships, self.remembered, self.retained, self.presence)
         self.window = LogWindow(History(10_000_000, 600.0), wall)
@@ -189,14 +189,14 @@ class Club:
         self.live = LiveDownlink(rules, self.fanout, oddities, self.metrics, wall, {})
         self.downlink = Downlink(
             rules,
-            self.remembered,
-            self.fanout,
-            oddities,
-            self.metrics,
-            wall,
-            {LOG_EXCHANGE: self.log_messages.take, CONTROL_EXCHANGE: self.control_messages.take},
-            self.window,
-            self.keeper.keep,
+            remembered=self.remembered,
+            fanout=self.fanout,
+            oddities=oddities,
+            metrics=self.metrics,
+            clock=wall,
+            own={LOG_EXCHANGE: self.log_messages.take, CONTROL_EXCHANGE: self.control_messages.take},
+            window=self.window,
+            keep=self.keeper.keep,
         )
         self.fanout.head = self.window.head
         self.lost = LostSessions(rules.config.recovery.window, rules.config.recovery.sessions)
@@ -205,28 +205,28 @@ class Club:
             self.lost, self.peers, self.log_messages, self.writer, lambda: self.clock.steady
         )
         self.recoveries = Recoveries(
-            self.lost,
-            self.handovers,
-            self.replays,
-            self.rooms,
-            self.memberships,
-            lambda: self.clock.steady,
-            wall,
+            lost=self.lost,
+            handovers=self.handovers,
+            replays=self.replays,
+            rooms=self.rooms,
+            memberships=self.memberships,
+            clock=lambda: self.clock.steady,
+            wall=wall,
         )
         if ready:
             self.recoveries.caught_up()
         self.gateway = BridgeGateway(
             rules,
-            self.sessions,
-            self.admission,
-            self.pace,
-            self.rooms,
-            self.uplink,
-            self.replays,
-            self.recoveries,
-            Reconnects(lambda: self.clock.steady),
-            self.metrics,
-            wall,
+            sessions=self.sessions,
+            admission=self.admission,
+            pace=self.pace,
+            rooms=self.rooms,
+            uplink=self.uplink,
+            replays=self.replays,
+            recoveries=self.recoveries,
+            reconnects=Reconnects(lambda: self.clock.steady),
+            metrics=self.metrics,
+            clock=wall,
         )
         self.control = Control(
             rules, self.sessions, self.rooms, self.gateway.end, self.revocations, self.exclusions
