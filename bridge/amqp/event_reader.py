@@ -95,7 +95,7 @@ class StreamReader:
             async with asyncio.timeout(_SETUP_TIMEOUT):
                 subscription = await self._open(link, "first")
         self.connection.mark_up()
-        await pump(subscription, self._config.prefetch, lambda some: self._hand_over(link, some, end, handle))
+        await pump(subscription, self._config.prefetch, lambda some: self._hand_over(some, end, handle))
 
     async def _find_end(self, link: Link) -> int:
         """The offset of a marker that is published now: the log reaches at least that far."""
@@ -135,15 +135,18 @@ class StreamReader:
         self._on_new_epoch()
         return None
 
-    async def _make_sure(self, link: Link, position: Place) -> None:
+    async def _make_sure(self, position: Place) -> None:
         """Nothing is missing behind a position that the log still holds; LinkLostError when it does not.
 
-        Then the next connection cannot resume there, and begins an epoch.
+        Then the next connection cannot resume there, and begins an epoch. It looks over a connection of its
+        own: while many bytes wait to be handled, the reader's brings nothing more, answers included.
         """
         async with asyncio.timeout(_SETUP_TIMEOUT):
-            probe = await self._open(link, position.offset, prefetch=1)
-            found = await self._first_place(probe)
-            await probe.close()
+            link = await self.connection.connect()
+            try:
+                found = await self._first_place(await self._open(link, position.offset, prefetch=1))
+            finally:
+                await link.close()
         if found != position:
             raise LinkLostError("the log was trimmed past the reader: it is too slow for amqp.stream")
 
@@ -164,12 +167,12 @@ class StreamReader:
                 raise
             raise self._no_stream() from error  # invalid arg 'x-stream-offset' for queue ...
 
-    async def _hand_over(self, link: Link, contents: list[Content], end: int, handle: HandleBatch) -> None:
+    async def _hand_over(self, contents: list[Content], end: int, handle: HandleBatch) -> None:
         """Handle deliveries in order, those behind a hole once nothing can be missing there."""
         for run in self._split_at_holes([to_stream_delivery(content) for content in contents]):
             position = self._position
             if position is not None and self._offset(run[0]) != position.offset + 1:
-                await self._make_sure(link, position)
+                await self._make_sure(position)
             await self._handle_run(run, end, handle)
 
     def _split_at_holes(self, deliveries: list[Delivery]) -> list[list[Delivery]]:

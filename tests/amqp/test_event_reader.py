@@ -240,6 +240,29 @@ async def test_a_hole_in_the_offsets_is_no_gap(amqp_url: str, service: AbstractC
     assert recorder.epochs_after == []
 
 
+async def test_a_hole_behind_a_backlog_of_large_events_is_no_dead_end(
+    amqp_url: str, service: AbstractChannel
+) -> None:
+    """While more bytes wait than may, the reader's connection brings no answer to what it would ask there."""
+    without_debug()
+    config = make_config(amqp_url, stream=Stream(max_bytes=Size("160MB")))
+
+    def make(recorder: Recorder) -> StreamReader:
+        return StreamReader(config, TOPOLOGY, "one", Metrics(), recorder.on_caught_up)
+
+    before, recorder = Recorder(), Recorder()
+    async with running((reader := make(before)).run(before.handle)):
+        await until(lambda: reader.connection.up_since)
+    for number in range(400):
+        await send(service, b"%d " % number + b"x" * 100_000)
+    async with running((reader := make(recorder)).run(recorder.handle)):
+        await recorder.wait_for(400)
+        assert reader.connection.generation == 1
+    offsets = [delivery.offset or 0 for delivery in recorder.deliveries]
+    assert offsets[-1] - offsets[0] > len(offsets) - 1, "there was no hole"
+    assert [int(body.split()[0]) for body in recorder.bodies] == list(range(400))
+
+
 async def test_places_of_another_log_mean_nothing(amqp_url: str, service: AbstractChannel) -> None:
     """After the stream was replaced by an equally long one, no cursor of before is taken for one of now."""
     history = History(1_000_000, 600.0)
