@@ -9,7 +9,7 @@ from bridge.config.route_model import Command
 from bridge.config.units import Rate
 from bridge.rules.access import OPEN, Access, compile_allow
 from bridge.rules.emits import EmitTemplate, compile_emit, find_name_fault
-from bridge.rules.faults import Place, suggest
+from bridge.rules.faults import Spot, suggest
 from bridge.rules.names import NamespacePattern, RoomPattern
 from bridge.rules.publishing import PublishRule, compile_publish
 from bridge.rules.refusals import ErrorRules, compile_errors
@@ -75,7 +75,7 @@ class CommandRule(Struct, frozen=True, kw_only=True):
 class CommandPlace(Struct, frozen=True, kw_only=True):
     """What the commands of one namespace in one file share."""
 
-    place: Place
+    spot: Spot
     """Of the namespace."""
     system: System
     namespace: NamespacePattern
@@ -89,29 +89,29 @@ class CommandPlace(Struct, frozen=True, kw_only=True):
 
 def compile_command(around: CommandPlace, name: str, command: Command) -> CommandRule | None:
     """Compile one entry of `commands`; None when a fault was found."""
-    place = around.place.at("commands", name)
-    before = len(place.faults)
-    _check_name(place, name)
+    spot = around.spot.at("commands", name)
+    before = len(spot.faults)
+    _check_name(spot, name)
     schema = None
     if command.schema is not None:
-        schema = find_schema(place.at("schema"), around.schemas, around.system.routes.schemas, command.schema)
+        schema = find_schema(spot.at("schema"), around.schemas, around.system.routes.schemas, command.schema)
     known = _to_known(around.namespace, command, schema)
     answer = _to_answer_known(known, command)
-    emit = None if command.emit is None else compile_emit(place.at("emit"), command.emit, answer)
-    ack = None if command.ack is None else place.at("ack").attempt(compile_value, command.ack, answer)
+    emit = None if command.emit is None else compile_emit(spot.at("emit"), command.emit, answer)
+    ack = None if command.ack is None else spot.at("ack").attempt(compile_value, command.ack, answer)
     stamped = frozenset(command.set)
-    allow = place.at("allow").attempt(compile_allow, command.allow, Known(words=known.words))
-    _check_stamps(place, command, schema)
-    _check_args(place.at("args"), command, schema)
-    _check_since(place, command, schema)
-    publish = compile_publish(place, around.system, command, known)
+    allow = spot.at("allow").attempt(compile_allow, command.allow, Known(words=known.words))
+    _check_stamps(spot, command, schema)
+    _check_args(spot.at("args"), command, schema)
+    _check_since(spot, command, schema)
+    publish = compile_publish(spot, around.system, command, known)
     member_of = [] if command.inside is None else [command.inside]
-    inside = _compile_choice(around, place.at("inside"), member_of, known, covered=False)
-    join = _compile_choice(around, place.at("join"), command.join, known, covered=True)
-    leave = _compile_choice(around, place.at("leave"), command.leave, known, covered=False)
-    stamps = place.at("set").attempt(compile_value, command.set, known) if command.set else None
-    errors = compile_errors(place.at("errors"), command.errors, known.words, around.errors)
-    if len(place.faults) > before or allow is None:
+    inside = _compile_choice(around, spot.at("inside"), member_of, known, covered=False)
+    join = _compile_choice(around, spot.at("join"), command.join, known, covered=True)
+    leave = _compile_choice(around, spot.at("leave"), command.leave, known, covered=False)
+    stamps = spot.at("set").attempt(compile_value, command.set, known) if command.set else None
+    errors = compile_errors(spot.at("errors"), command.errors, known.words, around.errors)
+    if len(spot.faults) > before or allow is None:
         return None
     return CommandRule(
         name=name,
@@ -133,11 +133,11 @@ def compile_command(around: CommandPlace, name: str, command: Command) -> Comman
     )
 
 
-def _check_name(place: Place, name: str) -> None:
+def _check_name(spot: Spot, name: str) -> None:
     if fault := find_name_fault(name):
-        place.add(fault)
+        spot.add(fault)
     if name in _OWN:
-        place.add(f'"{name}" is a command of the bridge itself (take another name)')
+        spot.add(f'"{name}" is a command of the bridge itself (take another name)')
 
 
 def _to_known(namespace: NamespacePattern, command: Command, schema: Schema | None) -> Known:
@@ -165,48 +165,46 @@ def _to_answer_known(known: Known, command: Command) -> Known:
 
 
 def _compile_choice(
-    around: CommandPlace, place: Place, texts: list[str], known: Known, *, covered: bool
+    around: CommandPlace, spot: Spot, texts: list[str], known: Known, *, covered: bool
 ) -> RoomChoice | None:
     if not texts:
         return None
-    return compile_choice(place, texts, known, around.rooms, covered=covered)
+    return compile_choice(spot, texts, known, around.rooms, covered=covered)
 
 
-def _check_args(place: Place, command: Command, schema: Schema | None) -> None:
+def _check_args(spot: Spot, command: Command, schema: Schema | None) -> None:
     if command.args is None or (command.schema is not None and schema is None):
         return
     if schema is None:
-        place.add("names fields of a schema, and there is none (add schema, or leave it out)")
+        spot.add("names fields of a schema, and there is none (add schema, or leave it out)")
         return
     for index, name in enumerate(command.args):
         if name not in schema.fields:
-            place.add(
-                f'{command.schema} has no field "{name}" ({suggest(name, schema.fields)})', f"[{index}]"
-            )
+            spot.add(f'{command.schema} has no field "{name}" ({suggest(name, schema.fields)})', f"[{index}]")
         elif name in command.args[:index]:
-            place.add(f'names "{name}" twice', f"[{index}]")
+            spot.add(f'names "{name}" twice', f"[{index}]")
         elif name in command.set:
-            place.add(f'"{name}" is stamped, so clients need not send it (leave it out)', f"[{index}]")
+            spot.add(f'"{name}" is stamped, so clients need not send it (leave it out)', f"[{index}]")
     for name in sorted(schema.required - set(command.args) - set(command.set)):
-        place.add(f'leaves out "{name}", which {command.schema} requires (add it, or make it optional there)')
+        spot.add(f'leaves out "{name}", which {command.schema} requires (add it, or make it optional there)')
 
 
-def _check_since(place: Place, command: Command, schema: Schema | None) -> None:
+def _check_since(spot: Spot, command: Command, schema: Schema | None) -> None:
     """What a command that joins rooms may not say itself: where to begin, and whether that was possible."""
     if not command.join:
         return
     if SINCE in command.set or (schema is not None and SINCE in schema.fields):
-        place.add(f'"{SINCE}" is a field of the bridge itself where rooms are joined (take another name)')
+        spot.add(f'"{SINCE}" is a field of the bridge itself where rooms are joined (take another name)')
     answers = {"ack": command.ack, **{f"emit.{event}": body for event, body in (command.emit or {}).items()}}
     for where, answer in answers.items():
         for name in RECOVERY_FIELDS:
             if isinstance(answer, dict) and name in answer:
-                place.at(where).add(f'"{name}" is the bridge\'s own answer to "{SINCE}" (take another name)')
+                spot.at(where).add(f'"{name}" is the bridge\'s own answer to "{SINCE}" (take another name)')
 
 
-def _check_stamps(place: Place, command: Command, schema: Schema | None) -> None:
+def _check_stamps(spot: Spot, command: Command, schema: Schema | None) -> None:
     if IDEMPOTENCY_KEY in command.set or (schema is not None and IDEMPOTENCY_KEY in schema.fields):
-        place.add(f'"{IDEMPOTENCY_KEY}" is a field of the bridge itself (take another name)')
+        spot.add(f'"{IDEMPOTENCY_KEY}" is a field of the bridge itself (take another name)')
     for name in sorted(command.set.keys() & (schema.required if schema else frozenset())):
         message = f'"{name}" is required by {command.schema}, but clients need not send what is stamped'
-        place.at("set").add(f"{message} (make it optional there, or leave it out there)")
+        spot.at("set").add(f"{message} (make it optional there, or leave it out there)")

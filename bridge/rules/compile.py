@@ -11,7 +11,7 @@ from bridge.config.merge import MergedNamespace, System
 from bridge.config.model import Config, Http
 from bridge.errors import ConfigError
 from bridge.rules.access import Access, compile_allow
-from bridge.rules.faults import Place, suggest
+from bridge.rules.faults import Spot, suggest
 from bridge.rules.key_index import KeyIndex
 from bridge.rules.names import NameIndex, NamespacePattern, parse_namespace_pattern
 from bridge.rules.namespaces import NamespaceRules, compile_namespace
@@ -60,14 +60,14 @@ class Rules(Struct, frozen=True, kw_only=True):
 
 def compile_rules(loaded: Loaded, schemas: Schemas) -> Rules:
     """Compile a configuration; raises ConfigError with all of its faults."""
-    root = Place([], loaded.file)
+    root = Spot([], loaded.file)
     for system in loaded.systems:
-        _check_system(Place(root.faults, system.file), system, schemas)
+        _check_system(Spot(root.faults, system.file), system, schemas)
     namespaces: list[tuple[NamespacePattern, NamespaceRules]] = []
     routes: list[EventRoute] = []
     for merged in loaded.namespaces:
-        place = Place(root.faults, merged.owner.system.file, f"namespaces.{merged.pattern}")
-        pattern = place.attempt(parse_namespace_pattern, merged.pattern)
+        spot = Spot(root.faults, merged.owner.system.file, f"namespaces.{merged.pattern}")
+        pattern = spot.attempt(parse_namespace_pattern, merged.pattern)
         if pattern is None:
             continue
         rules = compile_namespace(merged, pattern, root, schemas)
@@ -104,12 +104,12 @@ def compile_rules(loaded: Loaded, schemas: Schemas) -> Rules:
 
 
 def _compile_routes(
-    root: Place, merged: MergedNamespace, pattern: NamespacePattern, schemas: Schemas
+    root: Spot, merged: MergedNamespace, pattern: NamespacePattern, schemas: Schemas
 ) -> list[EventRoute]:
     routes = []
     for part in merged.parts:
         around = RoutePlace(
-            place=Place(root.faults, part.system.file, f"namespaces.{merged.pattern}"),
+            spot=Spot(root.faults, part.system.file, f"namespaces.{merged.pattern}"),
             system=part.system,
             owner=merged.owner.system.name,
             namespace=pattern,
@@ -144,36 +144,34 @@ def _collect_bindings(routes: Iterable[EventRoute]) -> tuple[tuple[str, str], ..
     return tuple(dict.fromkeys((route.exchange, route.key.binding) for route in routes))
 
 
-def _check_system(place: Place, system: System, schemas: Schemas) -> None:
+def _check_system(spot: Spot, system: System, schemas: Schemas) -> None:
     routes = system.routes
-    _check_exchange(place.at("exchange"), routes.exchange)
+    _check_exchange(spot.at("exchange"), routes.exchange)
     if routes.commands_exchange is not None:
-        _check_exchange(place.at("commands_exchange"), routes.commands_exchange)
+        _check_exchange(spot.at("commands_exchange"), routes.commands_exchange)
     if routes.schemas is not None and routes.schemas not in schemas.modules:
         known = suggest(routes.schemas, schemas.modules)
-        place.at("schemas").add(f'there is no module "{routes.schemas}" in the schemas folder ({known})')
+        spot.at("schemas").add(f'there is no module "{routes.schemas}" in the schemas folder ({known})')
 
 
-def _check_exchange(place: Place, name: str) -> None:
+def _check_exchange(spot: Spot, name: str) -> None:
     if name.startswith((_OWN_EXCHANGES, _BROKER_EXCHANGES)):
         owner = "the bridge" if name.startswith(_OWN_EXCHANGES) else "RabbitMQ"
-        place.add(f'"{name}" belongs to {owner} itself (take a name of your own)')
+        spot.add(f'"{name}" belongs to {owner} itself (take a name of your own)')
     elif not name or len(name.encode()) > _MAX_EXCHANGE or not name.isprintable():
-        place.add(f'"{name[:32]}" is no name of an exchange (1-{_MAX_EXCHANGE} bytes, printable)')
+        spot.add(f'"{name[:32]}" is no name of an exchange (1-{_MAX_EXCHANGE} bytes, printable)')
 
 
-def _check_fights(root: Place, routes: list[EventRoute]) -> None:
+def _check_fights(root: Spot, routes: list[EventRoute]) -> None:
     """Two routes of one namespace must not make one event of one message: a client would get it twice."""
     groups: dict[tuple[str, str], list[EventRoute]] = {}
     for route in routes:
         for other in groups.setdefault((route.namespace, route.exchange), []):
             both = route.events & other.events
             if both and route.key.overlaps(other.key):
-                place = Place(
-                    root.faults, route.file, f"namespaces.{route.namespace}.events.{route.key.text}"
-                )
+                spot = Spot(root.faults, route.file, f"namespaces.{route.namespace}.events.{route.key.text}")
                 where = f'"{other.key.text}"' + (f" of {other.file}" if other.file != route.file else "")
-                place.add(
+                spot.add(
                     f'makes the event "{min(both)}" of messages that {where} takes too (join them, or name '
                     "one of the events otherwise with `as`)"
                 )
@@ -181,19 +179,19 @@ def _check_fights(root: Place, routes: list[EventRoute]) -> None:
 
 
 def _compile_stats(
-    place: Place, http: Http, index: NameIndex[NamespacePattern, NamespaceRules]
+    spot: Spot, http: Http, index: NameIndex[NamespacePattern, NamespaceRules]
 ) -> Access | None:
     stats = http.stats
     if stats is None:
         return None
     if not stats.path.startswith("/") or not stats.path.isprintable() or set(stats.path) & set("{}?# "):
-        place.at("path").add(f'"{stats.path}" is no path (write /api/v1/websocket/stats)')
+        spot.at("path").add(f'"{stats.path}" is no path (write /api/v1/websocket/stats)')
     if index.find(stats.namespace) is None:
-        place.at("namespace").add(f'there is no namespace "{stats.namespace}" (name one of the route files)')
-    return place.at("allow").attempt(compile_allow, stats.allow, Known())
+        spot.at("namespace").add(f'there is no namespace "{stats.namespace}" (name one of the route files)')
+    return spot.at("allow").attempt(compile_allow, stats.allow, Known())
 
 
-def _check_jwt(place: Place, config: Config, namespaces: Iterable[MergedNamespace]) -> None:
+def _check_jwt(spot: Spot, config: Config, namespaces: Iterable[MergedNamespace]) -> None:
     asking = [
         merged.pattern
         for merged in namespaces
@@ -204,13 +202,13 @@ def _check_jwt(place: Place, config: Config, namespaces: Iterable[MergedNamespac
     jwt = config.auth.jwt
     faults = list(find_jwt_faults(jwt))
     for key, message in faults:
-        place.at(key).add(message)
+        spot.at(key).add(message)
     if faults or not asking:
         return
     if is_shared(jwt) and not jwt.secret:
-        place.at("secret").add(
+        spot.at("secret").add(
             f"is not set, and {asking[0]} asks for a token (set JWT_SECRET in the environment, such as "
             "`openssl rand -hex 32` prints, or write `auth: {required: false}` for an open namespace)"
         )
     elif not is_shared(jwt) and not jwt.public_key:
-        place.at("public_key").add(f"is not set, and {asking[0]} asks for a token (put the PEM text here)")
+        spot.at("public_key").add(f"is not set, and {asking[0]} asks for a token (put the PEM text here)")

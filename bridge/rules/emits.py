@@ -6,7 +6,7 @@ from msgspec import Raw, Struct, json
 
 from bridge.config.route_model import Emit
 from bridge.model import RESERVED_EVENTS, Argument
-from bridge.rules.faults import Place
+from bridge.rules.faults import Spot
 from bridge.rules.scope import MISSING, Known, Scope
 from bridge.rules.templates import ValueTemplate, compile_value
 
@@ -45,10 +45,10 @@ class EmitTemplate(Struct, frozen=True, kw_only=True):
         return self.event, (to_argument(self.payload.render(scope)),)
 
 
-def compile_emit(place: Place, emit: Emit, known: Known) -> EmitTemplate | None:
+def compile_emit(spot: Spot, emit: Emit, known: Known) -> EmitTemplate | None:
     """Compile `event: payload`, of which the loader lets exactly one through; None when a fault was found."""
     [(event, payload)] = emit.items()
     if fault := find_name_fault(event):
-        place.add(fault)
-    template = place.at(event).attempt(compile_value, payload, known)
+        spot.add(fault)
+    template = spot.at(event).attempt(compile_value, payload, known)
     return None if template is None else EmitTemplate(event=event, payload=template)

@@ -1,4 +1,4 @@
-"""Owns `Place`: a spot in the configuration that collects the faults found there and below."""
+"""Owns `Spot`: somewhere in the configuration; it collects the faults found there and below."""
 
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -13,16 +13,16 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Place(Struct, frozen=True):
-    """A key of a file; all places of one compile share one list of faults."""
+class Spot(Struct, frozen=True):
+    """A key of a file; all spots of one compile share one list of faults."""
 
     faults: list[Fault]
     file: str
     path: str = ""
 
-    def at(self, *keys: str) -> "Place":
-        """The place below, by its keys."""
-        return Place(self.faults, self.file, ".".join(key for key in (self.path, *keys) if key))
+    def at(self, *keys: str) -> "Spot":
+        """The spot below, by its keys."""
+        return Spot(self.faults, self.file, ".".join(key for key in (self.path, *keys) if key))
 
     def add(self, message: str, inner: str = "") -> None:
         """Note a fault here, or at `inner` below: `data.id` or `[2]`."""
@@ -30,7 +30,7 @@ class Place(Struct, frozen=True):
         self.faults.append(Fault(file=self.file, path=f"{self.path}{dot}{inner}", message=message))
 
     def attempt(self, compile_: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-        """Compile something; what is wrong with it becomes faults of this place, and None is returned."""
+        """Compile something; what is wrong with it becomes faults of this spot, and None is returned."""
         try:
             return compile_(*args, **kwargs)
         except TemplateError as error:

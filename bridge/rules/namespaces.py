@@ -11,7 +11,7 @@ from bridge.rules.access import OPEN, Access, compile_allow
 from bridge.rules.claims import find_claims
 from bridge.rules.commands import CommandPlace, CommandRule, compile_command
 from bridge.rules.emits import EmitTemplate, compile_emit
-from bridge.rules.faults import Place
+from bridge.rules.faults import Spot
 from bridge.rules.names import NameIndex, NamespacePattern, RoomPattern, parse_room_pattern
 from bridge.rules.refusals import ErrorRules, compile_errors, default_errors
 from bridge.rules.schemas import Schemas
@@ -128,25 +128,25 @@ class NamespaceRules(Struct, frozen=True, kw_only=True):
 
 
 def compile_namespace(
-    merged: MergedNamespace, name: NamespacePattern, faults: Place, schemas: Schemas
+    merged: MergedNamespace, name: NamespacePattern, faults: Spot, schemas: Schemas
 ) -> NamespaceRules | None:
     """Compile a namespace over all of its files; None when a fault was found."""
     before = len(faults.faults)
     owner = merged.owner
-    file = Place(faults.faults, owner.system.file)
-    place = file.at("namespaces", merged.pattern)
+    file = Spot(faults.faults, owner.system.file)
+    spot = file.at("namespaces", merged.pattern)
     words = frozenset(name.words)
     own, shared = owner.namespace, owner.system.routes
-    auth = _compile_auth((file if own.auth is None else place).at("auth"), own.auth or shared.auth, words)
+    auth = _compile_auth((file if own.auth is None else spot).at("auth"), own.auth or shared.auth, words)
     errors = compile_errors(file.at("errors"), shared.errors, words, default_errors())
     if own.errors is not None:
-        errors = compile_errors(place.at("errors"), own.errors, words, errors)
-    allow = place.at("allow").attempt(compile_allow, own.allow, Known(words=words))
-    on_connect = _compile_on_connect(place.at("on_connect"), own.on_connect, words)
+        errors = compile_errors(spot.at("errors"), own.errors, words, errors)
+    allow = spot.at("allow").attempt(compile_allow, own.allow, Known(words=words))
+    on_connect = _compile_on_connect(spot.at("on_connect"), own.on_connect, words)
     is_open = auth is not None and not auth.required
     rooms = _compile_rooms(merged, words, faults, is_open=is_open)
     around = CommandPlace(
-        place=place,
+        spot=spot,
         system=owner.system,
         namespace=name,
         rooms=tuple(pattern for pattern, _ in rooms),
@@ -172,19 +172,19 @@ def compile_namespace(
     )
 
 
-def _compile_auth(place: Place, auth: NamespaceAuth, words: frozenset[str]) -> AuthRules | None:
+def _compile_auth(spot: Spot, auth: NamespaceAuth, words: frozenset[str]) -> AuthRules | None:
     known = Known(words=words, roots=_CLIENT)
     failing = Known(words=words, roots=_CLIENT | {"error"})
-    authenticated = compile_emit(place.at("authenticated"), auth.authenticated, known)
-    failed = compile_emit(place.at("failed"), auth.failed, failing)
-    expired = compile_emit(place.at("expired"), auth.expired, failing)
-    revoked = compile_emit(place.at("revoked"), auth.revoked, failing)
+    authenticated = compile_emit(spot.at("authenticated"), auth.authenticated, known)
+    failed = compile_emit(spot.at("failed"), auth.failed, failing)
+    expired = compile_emit(spot.at("expired"), auth.expired, failing)
+    revoked = compile_emit(spot.at("revoked"), auth.revoked, failing)
     refuse_with = None
     if auth.refuse_with is not None:
         refused = Known(words=words, roots=_REFUSED)
-        refuse_with = compile_emit(place.at("refuse_with"), auth.refuse_with, refused)
+        refuse_with = compile_emit(spot.at("refuse_with"), auth.refuse_with, refused)
         if auth.late is not None:
-            place.at("refuse_with").add(
+            spot.at("refuse_with").add(
                 "does not go together with late, which lets clients in before they sign in (keep one of them)"
             )
     if authenticated is None or failed is None or expired is None or revoked is None:
@@ -201,10 +201,10 @@ def _compile_auth(place: Place, auth: NamespaceAuth, words: frozenset[str]) -> A
     )
 
 
-def _compile_on_connect(place: Place, on_connect: OnConnect, words: frozenset[str]) -> OnConnectRules:
+def _compile_on_connect(spot: Spot, on_connect: OnConnect, words: frozenset[str]) -> OnConnectRules:
     known = Known(words=words, roots=_CLIENT)
-    join = place.at("join").attempt(compile_rooms, on_connect.join, known) if on_connect.join else None
-    emit = None if on_connect.emit is None else compile_emit(place.at("emit"), on_connect.emit, known)
+    join = spot.at("join").attempt(compile_rooms, on_connect.join, known) if on_connect.join else None
+    emit = None if on_connect.emit is None else compile_emit(spot.at("emit"), on_connect.emit, known)
     return OnConnectRules(join=join, emit=emit)
 
 
@@ -212,8 +212,8 @@ def _compile_commands(merged: MergedNamespace, around: CommandPlace) -> dict[str
     """The commands of all parts; `around` is the owner's, whose errors hold for all."""
     commands = {}
     for part in merged.parts:
-        place = Place(around.place.faults, part.system.file, around.place.path)
-        here = structs.replace(around, place=place, system=part.system)
+        spot = Spot(around.spot.faults, part.system.file, around.spot.path)
+        here = structs.replace(around, spot=spot, system=part.system)
         for event, command in part.namespace.commands.items():
             rule = compile_command(here, event, command)
             if rule is not None:
@@ -222,45 +222,45 @@ def _compile_commands(merged: MergedNamespace, around: CommandPlace) -> dict[str
 
 
 def _compile_rooms(
-    merged: MergedNamespace, words: frozenset[str], faults: Place, *, is_open: bool
+    merged: MergedNamespace, words: frozenset[str], faults: Spot, *, is_open: bool
 ) -> list[tuple[RoomPattern, RoomRule | None]]:
     """All rooms, those with a fault without their rule: a command that joins one is no further fault."""
     rooms: list[tuple[RoomPattern, RoomRule | None]] = []
     for part in merged.parts:
-        place = Place(faults.faults, part.system.file, f"namespaces.{merged.pattern}")
+        spot = Spot(faults.faults, part.system.file, f"namespaces.{merged.pattern}")
         for text, room in part.namespace.rooms.items():
-            _compile_room(place.at("rooms", text), text, room, words, rooms)
+            _compile_room(spot.at("rooms", text), text, room, words, rooms)
     if is_open:
         return [(pattern, rule and structs.replace(rule, allow=OPEN)) for pattern, rule in rooms]
     return rooms
 
 
 def _compile_room(
-    place: Place,
+    spot: Spot,
     text: str,
     room: Room,
     words: frozenset[str],
     rooms: list[tuple[RoomPattern, RoomRule | None]],
 ) -> None:
-    pattern = place.attempt(parse_room_pattern, text)
+    pattern = spot.attempt(parse_room_pattern, text)
     if pattern is None:
         return
     for other, _ in rooms:
         if other.shape == pattern.shape:
-            place.add(f'covers the same rooms as "{other.text}" (write one of them)')
+            spot.add(f'covers the same rooms as "{other.text}" (write one of them)')
     known = Known(words=words | frozenset(pattern.words))
-    allow = place.at("allow").attempt(compile_allow, room.allow, known)
-    presence = None if room.presence is None else _compile_presence(place, room.presence, known)
+    allow = spot.at("allow").attempt(compile_allow, room.allow, known)
+    presence = None if room.presence is None else _compile_presence(spot, room.presence, known)
     rule = None
     if allow is not None:
         rule = RoomRule(pattern=text, allow=allow, presence=presence, occupancy=room.occupancy)
     rooms.append((pattern, rule))
 
 
-def _compile_presence(place: Place, presence: Presence, known: Known) -> PresenceRules:
+def _compile_presence(spot: Spot, presence: Presence, known: Known) -> PresenceRules:
     known = Known(words=known.words, roots=_CLIENT)
-    place = place.at("presence")
-    joined = None if presence.joined is None else compile_emit(place.at("joined"), presence.joined, known)
-    left = None if presence.left is None else compile_emit(place.at("left"), presence.left, known)
+    spot = spot.at("presence")
+    joined = None if presence.joined is None else compile_emit(spot.at("joined"), presence.joined, known)
+    left = None if presence.left is None else compile_emit(spot.at("left"), presence.left, known)
     claims = find_claims(presence.joined) | find_claims(presence.left)
     return PresenceRules(joined=joined, left=left, grace=float(presence.grace), claims=claims)

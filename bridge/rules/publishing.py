@@ -6,7 +6,7 @@ from msgspec import Struct, structs
 
 from bridge.config.merge import System
 from bridge.config.route_model import Command
-from bridge.rules.faults import Place
+from bridge.rules.faults import Spot
 from bridge.rules.scope import Known
 from bridge.rules.targets import KeyTemplate, compile_key
 from bridge.rules.templates import TextTemplate, ValueTemplate, compile_text, compile_value
@@ -31,23 +31,23 @@ class PublishRule(Struct, frozen=True, kw_only=True):
     """None is the whole body, stamped."""
 
 
-def compile_publish(place: Place, system: System, command: Command, known: Known) -> PublishRule | None:
+def compile_publish(spot: Spot, system: System, command: Command, known: Known) -> PublishRule | None:
     """Compile `publish` or `request` and all that belongs to it; None when there is none, or a fault."""
-    _check_timeout(place, command)
+    _check_timeout(spot, command)
     name, text = ("publish", command.publish) if command.request is None else ("request", command.request)
     if text is None:
-        _check_unused(place, command)
+        _check_unused(spot, command)
         return None
     if command.publish is not None and command.request is not None:
-        place.at("request").add("does not go together with publish: a request is published too (keep one)")
+        spot.at("request").add("does not go together with publish: a request is published too (keep one)")
     if command.body is not None and command.set:
-        place.at("set").add("stamps the whole body, and `body` says what is published instead (keep one)")
-    headers = _compile_headers(place.at("headers"), command, known)
-    body = None if command.body is None else place.at("body").attempt(compile_value, command.body, known)
-    key = place.at(name).attempt(compile_key, text, known)
+        spot.at("set").add("stamps the whole body, and `body` says what is published instead (keep one)")
+    headers = _compile_headers(spot.at("headers"), command, known)
+    body = None if command.body is None else spot.at("body").attempt(compile_value, command.body, known)
+    key = spot.at(name).attempt(compile_key, text, known)
     exchange = system.routes.exchange if command.to == "events" else system.routes.commands_exchange
     if exchange is None:
-        place.at(name).add("needs an exchange (name it at the top of the file, as `commands_exchange: name`)")
+        spot.at(name).add("needs an exchange (name it at the top of the file, as `commands_exchange: name`)")
     if key is None or exchange is None:
         return None
     timeout = None
@@ -56,19 +56,19 @@ def compile_publish(place: Place, system: System, command: Command, known: Known
     return PublishRule(exchange=exchange, key=key, timeout=timeout, headers=headers, body=body)
 
 
-def _check_timeout(place: Place, command: Command) -> None:
+def _check_timeout(spot: Spot, command: Command) -> None:
     if command.timeout is None:
         return
     if command.request is None:
-        place.at("timeout").add("has no effect without request (add request, or leave it out)")
+        spot.at("timeout").add("has no effect without request (add request, or leave it out)")
     elif command.timeout <= 0:
-        place.at("timeout").add("leaves no time for a reply (write 5s)")
+        spot.at("timeout").add("leaves no time for a reply (write 5s)")
 
 
-def _check_unused(place: Place, command: Command) -> None:
+def _check_unused(spot: Spot, command: Command) -> None:
     """Say what has no effect in a command that publishes nothing."""
     if command.set:
-        place.at("set").add("stamps a body that is not published (add publish, or leave it out)")
+        spot.at("set").add("stamps a body that is not published (add publish, or leave it out)")
     used = {
         "to": command.to != "commands",
         "headers": bool(command.headers),
@@ -77,19 +77,19 @@ def _check_unused(place: Place, command: Command) -> None:
     }
     for key, is_used in used.items():
         if is_used:
-            place.at(key).add("has no effect without publish or request (add one, or leave it out)")
+            spot.at(key).add("has no effect without publish or request (add one, or leave it out)")
 
 
-def _compile_headers(place: Place, command: Command, known: Known) -> tuple[tuple[str, TextTemplate], ...]:
+def _compile_headers(spot: Spot, command: Command, known: Known) -> tuple[tuple[str, TextTemplate], ...]:
     """Compile headers; nothing that a client sends becomes one."""
     trusted = structs.replace(known, roots=known.roots - {"body"})
     headers = []
     for name, text in command.headers.items():
         if name.lower().startswith(_OWN_HEADERS):
-            place.at(name).add('headers named "x-..." are the bridge\'s own (take another name)')
+            spot.at(name).add('headers named "x-..." are the bridge\'s own (take another name)')
         elif not name or len(name) > _MAX_NAME or not (name.isascii() and name.isprintable()):
-            place.add(f'"{name[:32]}" is no name of a header (1-{_MAX_NAME} printable ASCII characters)')
-        template = place.at(name).attempt(compile_text, text, trusted)
+            spot.add(f'"{name[:32]}" is no name of a header (1-{_MAX_NAME} printable ASCII characters)')
+        template = spot.at(name).attempt(compile_text, text, trusted)
         if template is not None:
             headers.append((name, template))
     return tuple(headers)

@@ -9,7 +9,7 @@ from bridge.config.route_model import Errors
 from bridge.errors import Code
 from bridge.model import Argument, Refuse
 from bridge.rules.emits import Emitted, EmitTemplate, compile_emit, to_argument
-from bridge.rules.faults import Place, suggest
+from bridge.rules.faults import Spot, suggest
 from bridge.rules.scope import Known, Scope
 from bridge.rules.templates import ValueTemplate, compile_value
 
@@ -76,24 +76,24 @@ def default_errors() -> ErrorRules:
     return ErrorRules(always=False, events={_OTHERS: other}, names={}, messages={}, ack=ack)
 
 
-def compile_errors(place: Place, errors: Errors, words: frozenset[str], above: ErrorRules) -> ErrorRules:
-    """Compile one `errors` over what stands above it; faults are noted at `place`."""
+def compile_errors(spot: Spot, errors: Errors, words: frozenset[str], above: ErrorRules) -> ErrorRules:
+    """Compile one `errors` over what stands above it; faults are noted at `spot`."""
     known = Known(words=words, roots=_ROOTS)
     events = dict(above.events)
     for code, emit in errors.events.items():
-        _check_code(place.at("events", code), code)
-        template = compile_emit(place.at("events", code), emit, known)
+        _check_code(spot.at("events", code), code)
+        template = compile_emit(spot.at("events", code), emit, known)
         if template is not None:
             events[code] = template
     for code, name in errors.names.items():
-        _check_code(place.at("names", code), code)
+        _check_code(spot.at("names", code), code)
         if not 0 < len(name) <= _MAX_NAME:
-            place.at("names", code).add(f"is no word for clients (1-{_MAX_NAME} characters)")
+            spot.at("names", code).add(f"is no word for clients (1-{_MAX_NAME} characters)")
     for code, message in errors.messages.items():
-        _check_code(place.at("messages", code), code)
+        _check_code(spot.at("messages", code), code)
         if not message:
-            place.at("messages", code).add("is empty (say what went wrong, or leave the code out)")
-    ack = None if errors.ack is None else place.at("ack").attempt(compile_value, errors.ack, known)
+            spot.at("messages", code).add("is empty (say what went wrong, or leave the code out)")
+    ack = None if errors.ack is None else spot.at("ack").attempt(compile_value, errors.ack, known)
     return ErrorRules(
         always=above.always if errors.always is None else errors.always,
         events=events,
@@ -103,6 +103,6 @@ def compile_errors(place: Place, errors: Errors, words: frozenset[str], above: E
     )
 
 
-def _check_code(place: Place, code: str) -> None:
+def _check_code(spot: Spot, code: str) -> None:
     if code != _OTHERS and code not in Code.__members__:
-        place.add(f'unknown code "{code}" ({suggest(code, [*Code.__members__, _OTHERS])})')
+        spot.add(f'unknown code "{code}" ({suggest(code, [*Code.__members__, _OTHERS])})')

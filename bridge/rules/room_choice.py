@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from bridge.rules.faults import Place, suggest
+from bridge.rules.faults import Spot, suggest
 from bridge.rules.names import RoomPattern
 from bridge.rules.placeholders import Placeholder, parse_template
 from bridge.rules.scope import Known
@@ -24,13 +24,13 @@ class RoomChoice(Struct, frozen=True, kw_only=True):
 
 
 def compile_choice(
-    place: Place, texts: Sequence[str], known: Known, rooms: Sequence[RoomPattern], *, covered: bool
+    spot: Spot, texts: Sequence[str], known: Known, rooms: Sequence[RoomPattern], *, covered: bool
 ) -> RoomChoice | None:
     """Compile room templates of a command; None when a fault was found.
 
     `covered`: each of them must be able to name one of `rooms`.
     """
-    before = len(place.faults)
+    before = len(spot.faults)
     named: list[Source] = []
     templates: list[str] = []
     for text in texts:
@@ -38,15 +38,15 @@ def compile_choice(
         if placeholder is None:
             templates.append(text)
             continue
-        source = place.attempt(_compile_name, text, placeholder, known)
+        source = spot.attempt(_compile_name, text, placeholder, known)
         if source is not None:
             named.append(source)
         if not rooms:
-            place.add(f'"{text}" is the name of a room, and the namespace has none (name them in `rooms`)')
+            spot.add(f'"{text}" is the name of a room, and the namespace has none (name them in `rooms`)')
     if covered:
-        _check_covered(place, templates, rooms)
-    compiled = place.attempt(compile_rooms, templates, known) if templates else None
-    return RoomChoice(templates=compiled, named=tuple(named)) if len(place.faults) == before else None
+        _check_covered(spot, templates, rooms)
+    compiled = spot.attempt(compile_rooms, templates, known) if templates else None
+    return RoomChoice(templates=compiled, named=tuple(named)) if len(spot.faults) == before else None
 
 
 def _find_whole_name(text: str) -> Placeholder | None:
@@ -66,11 +66,11 @@ def _compile_name(text: str, placeholder: Placeholder, known: Known) -> Source:
     return compile_source(placeholder, known)
 
 
-def _check_covered(place: Place, joins: Sequence[str], rooms: Sequence[RoomPattern]) -> None:
+def _check_covered(spot: Spot, joins: Sequence[str], rooms: Sequence[RoomPattern]) -> None:
     for text in joins:
         if not any(_may_match(_to_shape(text), _to_shape(room.text)) for room in rooms):
             names = suggest(text, (room.text for room in rooms))
-            place.add(f'no entry of `rooms` covers "{text}", so nobody could join it ({names})')
+            spot.add(f'no entry of `rooms` covers "{text}", so nobody could join it ({names})')
 
 
 _ANY: Final = "\0"

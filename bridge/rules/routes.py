@@ -10,7 +10,7 @@ from msgspec import Struct
 from bridge.config.merge import System
 from bridge.config.route_model import Event
 from bridge.rules.emits import find_name_fault
-from bridge.rules.faults import Place, suggest
+from bridge.rules.faults import Spot, suggest
 from bridge.rules.keys import KeyPattern, parse_key_pattern
 from bridge.rules.names import NamespacePattern
 from bridge.rules.schemas import Schema, Schemas
@@ -71,7 +71,7 @@ class EventRoute(Struct, frozen=True, kw_only=True):
 class RoutePlace(Struct, frozen=True, kw_only=True):
     """What the routes of one namespace in one file share."""
 
-    place: Place
+    spot: Spot
     """Of the namespace."""
     system: System
     owner: str
@@ -82,22 +82,22 @@ class RoutePlace(Struct, frozen=True, kw_only=True):
 
 def compile_event(around: RoutePlace, key_text: str, event: Event) -> EventRoute | None:
     """Compile one entry of `events`; None when a fault was found."""
-    place = around.place.at("events", key_text)
-    before = len(place.faults)
-    key = place.attempt(parse_key_pattern, key_text)
+    spot = around.spot.at("events", key_text)
+    before = len(spot.faults)
+    key = spot.attempt(parse_key_pattern, key_text)
     if key is None:
         return None
-    _check_words(place, key, around.namespace)
+    _check_words(spot, key, around.namespace)
     if event.otherwise and event.rooms is None:
-        place.at("otherwise").add("has no effect without rooms (leave it out, or name rooms)")
-    _check_kept(place, event)
+        spot.at("otherwise").add("has no effect without rooms (leave it out, or name rooms)")
+    _check_kept(spot, event)
     body = None
     if event.schema is not None:
-        body = find_schema(place.at("schema"), around.schemas, around.system.routes.schemas, event.schema)
+        body = find_schema(spot.at("schema"), around.schemas, around.system.routes.schemas, event.schema)
     known = _to_known(key, body)
-    name = _default_name(place, key) if event.event is None else event.event
-    event_name, events = _compile_name(place.at("as"), name, key)
-    targets = _compile_targets(place.at("rooms"), event.rooms, known)
+    name = _default_name(spot, key) if event.event is None else event.event
+    event_name, events = _compile_name(spot.at("as"), name, key)
+    targets = _compile_targets(spot.at("rooms"), event.rooms, known)
     route = EventRoute(
         name=f"{around.namespace.text} {key_text}",
         file=around.system.file,
@@ -113,33 +113,31 @@ def compile_event(around: RoutePlace, key_text: str, event: Event) -> EventRoute
         event_name=event_name if event_name is not None and event_name.roots else None,
         namespace_name=around.namespace,
         targets=targets,
-        otherwise=_compile_targets(place.at("otherwise"), event.otherwise or None, known),
-        args=_compile_args(place.at("args"), event.args, known),
+        otherwise=_compile_targets(spot.at("otherwise"), event.otherwise or None, known),
+        args=_compile_args(spot.at("args"), event.args, known),
         skip_sender=event.skip == "sender",
-        remember=_compile_targets(place.at("remember"), [event.remember] if event.remember else None, known),
+        remember=_compile_targets(spot.at("remember"), [event.remember] if event.remember else None, known),
         retain=event.retain,
         max_age=None if event.max_age is None else float(event.max_age),
         live=event.live,
     )
-    return route if len(place.faults) == before else None
+    return route if len(spot.faults) == before else None
 
 
-def _check_kept(place: Place, event: Event) -> None:
+def _check_kept(spot: Spot, event: Event) -> None:
     """What is kept of an event must agree with how long it is of use."""
     if event.retain and event.max_age is not None:
-        place.at("retain").add(
-            "does not go together with max_age, which drops what is old (keep one of them)"
-        )
+        spot.at("retain").add("does not go together with max_age, which drops what is old (keep one of them)")
     for kept, key in ((event.retain, "retain"), (event.remember, "remember")):
         if event.live and kept:
-            place.at("live").add(f"does not go together with {key}: nothing is kept of it (keep one of them)")
+            spot.at("live").add(f"does not go together with {key}: nothing is kept of it (keep one of them)")
 
 
-def _check_words(place: Place, key: KeyPattern, namespace: NamespacePattern) -> None:
+def _check_words(spot: Spot, key: KeyPattern, namespace: NamespacePattern) -> None:
     for word in namespace.words:
         if word not in key.words:
             message = f'the namespace needs the word "{word}", which the key does not capture'
-            place.add(f"{message} (write {{{word}}} for one of its words)")
+            spot.add(f"{message} (write {{{word}}} for one of its words)")
 
 
 def _to_known(key: KeyPattern, body: Schema | None) -> Known:
@@ -149,35 +147,35 @@ def _to_known(key: KeyPattern, body: Schema | None) -> Known:
     return Known(words=frozenset(key.words), roots=frozenset(roots), body=None if body is None else body.type)
 
 
-def find_schema(place: Place, schemas: Schemas, module: str | None, name: str) -> Schema | None:
+def find_schema(spot: Spot, schemas: Schemas, module: str | None, name: str) -> Schema | None:
     """The Struct that `schema:` names; None when a fault was found."""
     if module is None:
-        place.add(f'"{name}" stands in no module (name it at the top of the file, as `schemas: module`)')
+        spot.add(f'"{name}" stands in no module (name it at the top of the file, as `schemas: module`)')
         return None
     if module not in schemas.modules:
         return None  # said once, for the whole file
     found = schemas.find(module, name)
     if found is None:
-        place.add(f'unknown schema "{name}" in module {module} ({suggest(name, schemas.names(module))})')
+        spot.add(f'unknown schema "{name}" in module {module} ({suggest(name, schemas.names(module))})')
     return found
 
 
-def _default_name(place: Place, key: KeyPattern) -> str:
+def _default_name(spot: Spot, key: KeyPattern) -> str:
     if key.last is None:
-        place.add("the key ends in no fixed word, so the event has no name (write it as `as: name`)")
+        spot.add("the key ends in no fixed word, so the event has no name (write it as `as: name`)")
     return key.last or "-"
 
 
-def _compile_name(place: Place, name: str, key: KeyPattern) -> tuple[TextTemplate | None, frozenset[str]]:
+def _compile_name(spot: Spot, name: str, key: KeyPattern) -> tuple[TextTemplate | None, frozenset[str]]:
     """Compile an event's name; its words list what they may be, so that all names are known beforehand."""
     for word in _PLACEHOLDER.findall(name):
         if word in key.words and key.choices(word) is None:
-            place.add(
+            spot.add(
                 f'the word "{word}" may be anything (list its words in the key: {{{word}:first|second}})'
             )
             return None, frozenset()
     words = [word for word in key.words if key.choices(word) is not None]
-    template = place.attempt(compile_text, name, Known(words=frozenset(words)))
+    template = spot.attempt(compile_text, name, Known(words=frozenset(words)))
     if template is None:
         return None, frozenset()
     names = set()
@@ -187,20 +185,20 @@ def _compile_name(place: Place, name: str, key: KeyPattern) -> tuple[TextTemplat
             names.add(str(rendered))
     for rendered_name in sorted(names):
         if fault := find_name_fault(rendered_name):
-            place.add(fault)
+            spot.add(fault)
     return template, frozenset(names)
 
 
-def _compile_targets(place: Place, texts: list[str] | None, known: Known) -> RoomTemplates | None:
+def _compile_targets(spot: Spot, texts: list[str] | None, known: Known) -> RoomTemplates | None:
     if texts is None:
         return None
     if not texts:
-        place.add("names no room (leave it out for everyone in the namespace)")
-    return place.attempt(compile_rooms, texts, known)
+        spot.add("names no room (leave it out for everyone in the namespace)")
+    return spot.attempt(compile_rooms, texts, known)
 
 
 def _compile_args(
-    place: Place, args: list[str] | None, known: Known
+    spot: Spot, args: list[str] | None, known: Known
 ) -> tuple[ValueTemplate | None, ...] | None:
     if args is None:
         return None
@@ -208,7 +206,7 @@ def _compile_args(
     for index, text in enumerate(args):
         template = None
         if text != WHOLE_BODY:
-            template = Place(place.faults, place.file, f"{place.path}[{index}]").attempt(
+            template = Spot(spot.faults, spot.file, f"{spot.path}[{index}]").attempt(
                 compile_value, text, known
             )
         compiled.append(template)

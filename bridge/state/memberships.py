@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 M = TypeVar("M", bound=Hashable)
 """A member: whatever the edge uses for one client."""
 
-Place = tuple[str, str]
+_Room = tuple[str, str]
 """Namespace and room."""
 
 
@@ -18,11 +18,11 @@ class Memberships(Generic[M]):
     """
 
     def __init__(self) -> None:
-        self._members: dict[Place, dict[M, None]] = {}
-        self._places: dict[M, dict[Place, int]] = {}
-        """With the mark of each: the offset behind which the member has all events of the room."""
+        self._members: dict[_Room, dict[M, None]] = {}
+        self._marks: dict[M, dict[_Room, int]] = {}
+        """The rooms of each member, with the offset behind which it has all events of the room."""
         self._rooms: dict[str, int] = {}
-        self._snapshots: dict[Place, tuple[M, ...]] = {}
+        self._snapshots: dict[_Room, tuple[M, ...]] = {}
 
     def join(self, namespace: str, room: str, member: M, mark: int | None = None) -> bool:
         """Put a member into a room; False when it was there already.
@@ -31,39 +31,39 @@ class Memberships(Generic[M]):
         that was there already keeps its mark, unless it has been given older events since. Without a mark the
         member has had the room's events since ever.
         """
-        place = (namespace, room)
-        members = self._members.get(place)
+        key = (namespace, room)
+        members = self._members.get(key)
         if members is None:
-            members = self._members[place] = {}
+            members = self._members[key] = {}
             self._rooms[namespace] = self._rooms.get(namespace, 0) + 1
         elif member in members:
             if mark is not None:
-                marks = self._places[member]
-                marks[place] = min(mark, marks[place])
+                marks = self._marks[member]
+                marks[key] = min(mark, marks[key])
             return False
         members[member] = None
-        self._places.setdefault(member, {})[place] = -1 if mark is None else mark
-        self._snapshots.pop(place, None)
+        self._marks.setdefault(member, {})[key] = -1 if mark is None else mark
+        self._snapshots.pop(key, None)
         return True
 
     def leave(self, namespace: str, room: str, member: M) -> bool:
         """Take a member out of a room; False when it was not there."""
-        place = (namespace, room)
-        places = self._places.get(member)
-        if places is None or place not in places:
+        key = (namespace, room)
+        marks = self._marks.get(member)
+        if marks is None or key not in marks:
             return False
-        del places[place]
-        if not places:
-            del self._places[member]
-        self._remove(place, member)
+        del marks[key]
+        if not marks:
+            del self._marks[member]
+        self._remove(key, member)
         return True
 
-    def leave_all(self, member: M) -> tuple[Place, ...]:
+    def leave_all(self, member: M) -> tuple[_Room, ...]:
         """Take a member out of all its rooms; returns the (namespace, room) pairs that it left."""
-        places = tuple(self._places.pop(member, ()))
-        for place in places:
-            self._remove(place, member)
-        return places
+        left = tuple(self._marks.pop(member, ()))
+        for key in left:
+            self._remove(key, member)
+        return left
 
     def members(self, namespace: str, room: str) -> tuple[M, ...]:
         """The members of a room.
@@ -72,32 +72,32 @@ class Memberships(Generic[M]):
         changes, so `is` tells that two rooms' sets were not touched. Copying a changed room costs
         far less than sending to it.
         """
-        place = (namespace, room)
-        snapshot = self._snapshots.get(place)
+        key = (namespace, room)
+        snapshot = self._snapshots.get(key)
         if snapshot is None:
-            members = self._members.get(place)
+            members = self._members.get(key)
             if members is None:
                 return ()
-            snapshot = self._snapshots[place] = tuple(members)
+            snapshot = self._snapshots[key] = tuple(members)
         return snapshot
 
     def contains(self, namespace: str, room: str, member: M) -> bool:
         """Whether the member is in the room."""
-        return (namespace, room) in self._places.get(member, ())
+        return (namespace, room) in self._marks.get(member, ())
 
     def rooms_of(self, namespace: str, member: M) -> tuple[str, ...]:
         """The rooms of one namespace that a member is in, in the order of joining."""
-        return tuple(room for own, room in self._places.get(member, ()) if own == namespace)
+        return tuple(room for own, room in self._marks.get(member, ()) if own == namespace)
 
     def marks(self, namespace: str, member: M) -> dict[str, int]:
         """The rooms of one namespace that a member is in, with its mark in each."""
-        return {room: mark for (own, room), mark in self._places.get(member, {}).items() if own == namespace}
+        return {room: mark for (own, room), mark in self._marks.get(member, {}).items() if own == namespace}
 
     def begin_log(self, mark: int) -> None:
         """Let all members have their rooms from this offset on: another log begins, or has just been read."""
-        for places in self._places.values():
-            for place in places:
-                places[place] = mark
+        for marks in self._marks.values():
+            for key in marks:
+                marks[key] = mark
 
     def room_sizes(self, namespace: str) -> dict[str, int]:
         """The rooms of a namespace that have members, with their number; looks at all rooms."""
@@ -106,7 +106,7 @@ class Memberships(Generic[M]):
     @property
     def member_count(self) -> int:
         """Members that are in at least one room."""
-        return len(self._places)
+        return len(self._marks)
 
     @property
     def room_count(self) -> int:
@@ -118,14 +118,14 @@ class Memberships(Generic[M]):
         """Concrete namespaces, such as `/project/apollo`, in which some room has members."""
         return len(self._rooms)
 
-    def _remove(self, place: Place, member: M) -> None:
-        members = self._members[place]
+    def _remove(self, key: _Room, member: M) -> None:
+        members = self._members[key]
         del members[member]
-        self._snapshots.pop(place, None)
+        self._snapshots.pop(key, None)
         if members:
             return
-        del self._members[place]
-        namespace = place[0]
+        del self._members[key]
+        namespace = key[0]
         self._rooms[namespace] -= 1
         if not self._rooms[namespace]:
             del self._rooms[namespace]
