@@ -2,10 +2,16 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from msgspec import Struct, structs
 
 from bridge.state.progress import Progress
+
+MOST_BYTES: Final = 64_000_000
+"""Of memory, as estimated: 20,000 sessions in 15 rooms each, but not in 128 rooms of the longest names."""
+_SESSION_BYTES: Final = 1000
+_ROOM_BYTES: Final = 120
 
 
 class LostSession(Struct, frozen=True, kw_only=True):
@@ -28,11 +34,14 @@ class LostSession(Struct, frozen=True, kw_only=True):
 
 
 class LostSessions:
-    """Lost sessions by key, each for `window` seconds, `bound` of them at most: the oldest goes first."""
+    """Lost sessions by key, each for `window` seconds, `bound` of them at most, and of `most_bytes` together:
+    the oldest goes first."""
 
-    def __init__(self, window: float, bound: int) -> None:
+    def __init__(self, window: float, bound: int, most_bytes: int = MOST_BYTES) -> None:
         self._window = window
         self._bound = bound
+        self._most_bytes = most_bytes
+        self._bytes = 0
         self._kept: OrderedDict[str, tuple[float, LostSession]] = OrderedDict()
         """With the time at which each ends; nearly in that order."""
 
@@ -50,10 +59,11 @@ class LostSessions:
         self._expire(now)
         left = self._window - max(0.0, age)
         if left > 0:
+            self._remove(lost.key)
             self._kept[lost.key] = (now + left, lost)
-            self._kept.move_to_end(lost.key)
-            if len(self._kept) > self._bound:
-                self._kept.popitem(last=False)
+            self._bytes += _size_of(lost)
+            while len(self._kept) > self._bound or self._bytes > self._most_bytes:
+                self._remove(next(iter(self._kept)))
 
     def get(self, key: str, now: float) -> LostSession | None:
         """Look at one."""
@@ -62,34 +72,49 @@ class LostSessions:
 
     def take(self, key: str, now: float) -> LostSession | None:
         """Hand one out, once."""
-        until, lost = self._kept.pop(key, (0.0, None))
+        until, lost = self._remove(key)
         return lost if now < until else None
 
     def drop_shared(self, key: str) -> None:
         """Drop the copy of one that goes on elsewhere; one that was lost here is newer than that."""
         _, lost = self._kept.get(key, (0.0, None))
         if lost is not None and lost.shared:
-            del self._kept[key]
+            self._remove(key)
 
     def forget(self, covers: Callable[[str, str], bool]) -> None:
         """Drop those of whose identity and namespace this is true."""
         for key in [key for key, (_, lost) in self._kept.items() if covers(lost.identity, lost.namespace)]:
-            del self._kept[key]
+            self._remove(key)
 
     def evict(self, covers: Callable[[str, str], bool], room: str) -> None:
         """Take a room out of those of whose identity and namespace this is true."""
         for key, (until, lost) in self._kept.items():
             if room in lost.rooms and covers(lost.identity, lost.namespace):
                 rooms = {name: mark for name, mark in lost.rooms.items() if name != room}
-                self._kept[key] = (until, structs.replace(lost, rooms=rooms))
+                fewer = structs.replace(lost, rooms=rooms)
+                self._bytes += _size_of(fewer) - _size_of(lost)
+                self._kept[key] = (until, fewer)
 
     def clear(self) -> None:
         """Drop all: their cursors mean nothing any more."""
         self._kept.clear()
+        self._bytes = 0
 
     def _expire(self, now: float) -> None:
         while self._kept:
             key, (until, _) = next(iter(self._kept.items()))
             if until > now:
                 return
-            del self._kept[key]
+            self._remove(key)
+
+    def _remove(self, key: str) -> tuple[float, LostSession | None]:
+        until, lost = self._kept.pop(key, (0.0, None))
+        if lost is not None:
+            self._bytes -= _size_of(lost)
+        return until, lost
+
+
+def _size_of(lost: LostSession) -> int:
+    """Names of rooms are counted for each session: they are seldom shared between two."""
+    names = (*lost.rooms, *lost.due)
+    return _SESSION_BYTES + _ROOM_BYTES * len(names) + sum(map(len, names)) + len(lost.identity)

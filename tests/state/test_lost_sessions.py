@@ -1,5 +1,7 @@
 """Lost sessions: kept for a time, in a number, and handed out once."""
 
+from msgspec import structs
+
 from bridge.model import Place
 from bridge.state.lost_sessions import LostSession, LostSessions
 from bridge.state.progress import Progress
@@ -40,6 +42,26 @@ def test_one_that_was_lost_elsewhere_has_the_rest_of_its_time() -> None:
     assert lost.get("b", 1000) is None
     assert lost.get("c", 1119) is not None
     assert lost.get("c", 1120) is None
+
+
+def test_sessions_of_many_rooms_take_the_place_of_several() -> None:
+    """Nobody fills the memory with rooms of long names, nor a log to which all of them are handed over."""
+    lost = LostSessions(120, 1000, 100_000)
+    rooms = {f"{number}:{'x' * 120}": number for number in range(128)}
+    for number in range(50):
+        lost.put(structs.replace(lose(str(number)), rooms=rooms), 1000)
+        assert len(lost) <= 3
+    assert lost.get("49", 1001) is not None
+    lost.evict(lambda identity, namespace: True, "")
+    for key in ("47", "48", "49", "49"):
+        lost.take(key, 1001)
+    for number in range(60):
+        lost.put(lose(str(number)), 1002)
+        lost.put(lose(str(number)), 1002)
+    assert len(lost) == 60
+    lost.forget(lambda identity, namespace: True)
+    lost.put(structs.replace(lose("large"), rooms={"x" * 200_000: 1}), 1003)
+    assert len(lost) == 0
 
 
 def test_beyond_the_bound_the_oldest_goes() -> None:
