@@ -16,6 +16,8 @@ T = TypeVar("T")
 LOG_HEADER: Final = "log"
 """Names the log whose instances a message is for: two configurations may share one broker, each with a log of
 its own, and one `bridge.log`. A message without it, such as an operator's, is for all."""
+_WARN_EVERY: Final = 60.0
+"""Seconds between two lines of one key: a faulty service must not flood the log."""
 _RETRY_DELAY: Final = 1.0
 _RETRIED: Final = (
     PublishOutcome.BROKER_UNAVAILABLE,
@@ -37,6 +39,7 @@ class OwnMessages:
         """`log_name` is the log of this instance; messages for that of others are passed over."""
         self._log_name = log_name
         self._takers: dict[str, TakeOwn] = {}
+        self._warned: dict[str, float] = {}
 
     def register(
         self, key: str, body: type[T], take: Callable[[T, Delivery, float], Sequence[Emission]]
@@ -52,17 +55,25 @@ class OwnMessages:
             return ()
         try:
             return taker(delivery, now)
-        except msgspec.DecodeError as error:
-            log.warning(
-                "own_message.unreadable",
-                exchange=delivery.exchange,
-                key=delivery.routing_key,
-                reason=str(error),
-            )
+        except (msgspec.DecodeError, RecursionError) as error:  # too deep is not readable either
+            if self._may_warn(delivery.routing_key, now):
+                log.warning(
+                    "own_message.unreadable",
+                    exchange=delivery.exchange,
+                    key=delivery.routing_key,
+                    reason=str(error),
+                )
         except Exception:
             # The log's top: one message's fault must not stop what is behind it.
-            log.exception("own_message.failed", exchange=delivery.exchange, key=delivery.routing_key)
+            if self._may_warn(delivery.routing_key, now):
+                log.exception("own_message.failed", exchange=delivery.exchange, key=delivery.routing_key)
         return ()
+
+    def _may_warn(self, key: str, now: float) -> bool:
+        if 0 <= now - self._warned.get(key, -_WARN_EVERY) < _WARN_EVERY:
+            return False
+        self._warned[key] = now  # only keys that somebody takes come here
+        return True
 
 
 class OwnWriter:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import count
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 import structlog
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from bridge.flow.instances import Instances
 from bridge.flow.own_messages import OwnMessages, OwnWriter
@@ -28,7 +28,7 @@ log = structlog.get_logger()
 class Question(Struct, frozen=True, kw_only=True):
     """One instance asks all others."""
 
-    asker: str
+    asker: Annotated[str, Meta(min_length=1, max_length=64)]
     """The routing key that reaches it."""
     number: int
     kind: str
@@ -125,7 +125,7 @@ class Peers:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _take_question(self, question: Question, _delivery: Delivery, _now: float) -> tuple[Emission, ...]:
-        if question.asker != self.address and len(self._tasks) < self._most:
+        if question.asker not in self.keys and len(self._tasks) < self._most:
             task = asyncio.get_running_loop().create_task(self._reply(question), name="peers")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -148,6 +148,8 @@ class Peers:
         try:
             if handler is not None:
                 said = await handler(question.body)
+        except (msgspec.DecodeError, RecursionError):
+            pass  # of another version, or nobody's: there is nothing to say to it
         except Exception:
             # The question's top: whoever asked must not wait for the time limit.
             log.exception("peers.failed", kind=question.kind)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from msgspec import Struct
+from structlog.testing import capture_logs
 
 from bridge.flow.own_messages import OwnMessages
 from bridge.model import LOG_EXCHANGE, Delivery, Emission
@@ -48,3 +49,22 @@ def test_a_fault_of_the_taker_stops_nothing() -> None:
     messages = OwnMessages()
     messages.register("house.tell", Tell, fail)
     assert messages.take(_deliver("house.tell", b'{"word":"hi"}'), 5.0) == ()
+
+
+def test_a_flood_of_what_cannot_be_taken_is_a_line_a_minute() -> None:
+    """Whoever may publish there, a faulty service among them, does not fill the disk with the log."""
+
+    def fail(tell: Tell, delivery: Delivery, now: float) -> Sequence[Emission]:
+        raise KeyError(tell.word)
+
+    messages = OwnMessages()
+    messages.register("house.tell", Tell, fail)
+    messages.register("house.other", Tell, fail)
+    with capture_logs() as logs:
+        for number in range(1000):
+            for body in (b'{"word":1}', b"[" * 20_000, b'{"word":"hi"}'):
+                messages.take(_deliver("house.tell", body), 1000.0 + number / 100)
+        assert len(logs) == 1
+        messages.take(_deliver("house.other", b"{}"), 1010.0)
+        messages.take(_deliver("house.tell", b"{}"), 1060.0)
+        assert [entry["key"] for entry in logs] == ["house.tell", "house.other", "house.tell"]

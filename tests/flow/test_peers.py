@@ -6,6 +6,7 @@ from itertools import count
 
 import pytest
 from msgspec import Struct
+from structlog.testing import capture_logs
 
 from bridge.flow.own_messages import OwnMessages, OwnWriter
 from bridge.flow.peers import Peers
@@ -192,4 +193,19 @@ async def test_what_is_no_question_stops_nothing(street: Street) -> None:
             for messages in street.wire.queues[key]:
                 delivery = Delivery(exchange=INSTANCES_EXCHANGE, routing_key=key, body=body)
                 assert not messages.take(delivery, 0.0)
+    assert await first.ask("who", Ask(word="b"), Told, 0.5) == Told(by="b")
+
+
+async def test_a_forged_asker_makes_nobody_shout(street: Street) -> None:
+    """Answers go to one instance: not to all, who would take them for questions, nor to no key at all."""
+    first, second = await street.add(), await street.add()
+    second.answer("who", Ask, tell("b", "b"))  # type: ignore[arg-type]
+    with capture_logs() as logs:
+        for asker in ("all", "", "x" * 300, second.address):
+            body = b'{"asker":"%s","number":1,"kind":"who","body":{"word":"b"}}' % asker.encode()
+            for messages in street.wire.queues["all"]:
+                messages.take(Delivery(exchange=INSTANCES_EXCHANGE, routing_key="all", body=body), 0.0)
+        await settle()
+    assert all(message.routing_key in (first.address, second.address) for message in street.wire.published)
+    assert len(logs) <= 2
     assert await first.ask("who", Ask(word="b"), Told, 0.5) == Told(by="b")
