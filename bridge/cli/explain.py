@@ -58,6 +58,11 @@ def explain(
         return Exit.FAULTS
     for match in explanation.matches:
         _print_match(terminal, match, with_body=body is not None)
+    return _print_sum(terminal, routing_key, explanation)
+
+
+def _print_sum(terminal: Terminal, routing_key: str, explanation: Explanation) -> int:
+    """How many routes take it; the exit code."""
     received = sum(match.problem is None for match in explanation.matches)
     routes = "1 route takes" if len(explanation.matches) == 1 else f"{len(explanation.matches)} routes take"
     problems = len(explanation.matches) - received

@@ -128,8 +128,7 @@ def plan_command(
     """
     rule = namespace.commands.get(command.event)
     if rule is None:
-        name = command.event if len(command.event) <= _MAX_SHOWN else f"{command.event[:_MAX_SHOWN]}..."
-        return Refuse(code=Code.UNKNOWN_COMMAND, message=f'There is no command "{name}" in this namespace')
+        return _refuse_unknown(command.event)
     if not rule.allow.permits(principal.claims, words):
         return Refuse(code=Code.FORBIDDEN, message="You may not send this command")
     body = decode_payload(rule, command.args)
@@ -160,6 +159,11 @@ def plan_command(
         idempotency_key=body.idempotency_key,
         since=body.since,
     )
+
+
+def _refuse_unknown(event: str) -> Refuse:
+    name = event if len(event) <= _MAX_SHOWN else f"{event[:_MAX_SHOWN]}..."
+    return Refuse(code=Code.UNKNOWN_COMMAND, message=f'There is no command "{name}" in this namespace')
 
 
 def _plan_actions(

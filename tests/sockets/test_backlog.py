@@ -3,6 +3,7 @@
 import asyncio
 
 from bridge.sockets.backlog import Backlog
+from tests.support.fakes import Clock
 
 
 class Debtor:
@@ -54,13 +55,16 @@ async def test_bytes_that_wait_too_long_cut_the_client() -> None:
 
 async def test_a_client_that_takes_its_bytes_is_left_alone() -> None:
     """Always behind, but never by the same bytes for long."""
+    clock = Clock()
+    clock.drive_loop()
     debtor, backlog = Debtor(), Backlog(1000, 1.5, lambda total: None)
     debtor.waiting = 20
     for _ in range(30):
         assert backlog.owe(debtor, 20)
         debtor.waiting = 20  # it took those before
-        await asyncio.sleep(0.1)
+        await clock.advance(0.1)
     assert not debtor.is_cut
     debtor.waiting = 5
-    await asyncio.wait_for(debtor.ended.wait(), 5)
+    await clock.advance(5)
+    assert debtor.ended.is_set()
     assert not debtor.is_cut
