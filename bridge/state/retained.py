@@ -50,9 +50,9 @@ class Retained:
             return None, gone
         for emission in emissions:
             for room in emission.rooms:
-                place = (emission.namespace, room)
-                events = self._rooms.setdefault(place, {})
-                self._rooms.move_to_end(place)
+                key = (emission.namespace, room)
+                events = self._rooms.setdefault(key, {})
+                self._rooms.move_to_end(key)
                 before = events.pop(emission.event, None)
                 events[emission.event] = (emission, kept)
                 kept.rooms += 1
@@ -86,12 +86,12 @@ class Retained:
     def _drop(self, emissions: Sequence[Emission], gone: list[Kept]) -> None:
         for emission in emissions:
             for room in emission.rooms:
-                place = (emission.namespace, room)
-                before = self._rooms.get(place, {}).pop(emission.event, None)
+                key = (emission.namespace, room)
+                before = self._rooms.get(key, {}).pop(emission.event, None)
                 if before is not None:
                     self._release(before[1], gone)
-                    if not self._rooms[place]:
-                        del self._rooms[place]
+                    if not self._rooms[key]:
+                        del self._rooms[key]
 
     def _release(self, kept: Kept, gone: list[Kept]) -> None:
         kept.rooms -= 1
