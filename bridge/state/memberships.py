@@ -21,7 +21,6 @@ class Memberships(Generic[M]):
         self._members: dict[_Room, dict[M, None]] = {}
         self._marks: dict[M, dict[_Room, int]] = {}
         """The rooms of each member, with the offset behind which it has all events of the room."""
-        self._rooms: dict[str, int] = {}
         self._snapshots: dict[_Room, tuple[M, ...]] = {}
 
     def join(self, namespace: str, room: str, member: M, mark: int | None = None) -> bool:
@@ -35,7 +34,6 @@ class Memberships(Generic[M]):
         members = self._members.get(key)
         if members is None:
             members = self._members[key] = {}
-            self._rooms[namespace] = self._rooms.get(namespace, 0) + 1
         elif member in members:
             if mark is not None:
                 marks = self._marks[member]
@@ -113,19 +111,9 @@ class Memberships(Generic[M]):
         """Rooms that have members, over all namespaces."""
         return len(self._members)
 
-    @property
-    def namespace_count(self) -> int:
-        """Concrete namespaces, such as `/project/apollo`, in which some room has members."""
-        return len(self._rooms)
-
     def _remove(self, key: _Room, member: M) -> None:
         members = self._members[key]
         del members[member]
         self._snapshots.pop(key, None)
-        if members:
-            return
-        del self._members[key]
-        namespace = key[0]
-        self._rooms[namespace] -= 1
-        if not self._rooms[namespace]:
-            del self._rooms[namespace]
+        if not members:
+            del self._members[key]

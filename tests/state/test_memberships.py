@@ -45,13 +45,12 @@ def test_leave_all_names_what_was_left_and_forgets_empty_rooms() -> None:
     rooms.join("/chat", "a", "m1")
     rooms.join("/chat", "b", "m1")
     rooms.join("/admin", "a", "m1")
-    assert rooms.namespace_count == 2
     assert rooms.rooms_of("/chat", "m1") == ("a", "b")
     assert rooms.contains("/chat", "a", "m1")
     assert rooms.leave_all("m1") == (("/chat", "a"), ("/chat", "b"), ("/admin", "a"))
     assert rooms.leave_all("m1") == ()
     assert not rooms.contains("/chat", "a", "m1")
-    assert (rooms.member_count, rooms.room_count, rooms.namespace_count) == (0, 0, 0)
+    assert (rooms.member_count, rooms.room_count) == (0, 0)
 
 
 def test_marks_say_from_where_on_a_member_has_the_events() -> None:
@@ -95,7 +94,6 @@ def test_any_history_agrees_with_a_plain_set_of_triples(steps: list[tuple[str, s
         for ns, name in places:
             assert rooms.members(ns, name) == tuple(m for n, r, m in naive if (n, r) == (ns, name))
         assert rooms.room_count == len(places)
-        assert rooms.namespace_count == len({ns for ns, _ in places})
         assert rooms.member_count == len({m for _, _, m in naive})
 
 
