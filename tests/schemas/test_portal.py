@@ -7,8 +7,7 @@ import pytest
 from bridge.model import Refuse
 from bridge.rules.command_plan import CommandPlan
 from bridge.rules.compile import Rules
-from bridge.rules.event_plan import plan_event
-from tests.support.rules import compile_shipped, deliver, send, sign_in, to_json
+from tests.support.rules import compile_shipped, deliver, plan_anyhow, send, sign_in, to_json
 from tests.systems.portal_events import EXAMPLES, PROJECT, Example
 
 
@@ -20,7 +19,7 @@ def rules() -> Rules:
 
 def receive(rules: Rules, example: Example, body: object) -> list[object]:
     """What the clients of the example's namespace receive; empty when the body is invalid."""
-    plan = plan_event(rules, deliver(example.key, body, exchange="portal.events"), 0.0)
+    plan = plan_anyhow(rules, deliver(example.key, body, exchange="portal.events"))
     assert bool(plan.emissions) != bool(plan.invalid)
     return [
         to_json(emission.args)[0] for emission in plan.emissions if emission.namespace == example.namespace

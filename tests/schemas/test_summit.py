@@ -7,8 +7,7 @@ import pytest
 from bridge.model import Emission, Invalid, PublishMessage, Refuse
 from bridge.rules.command_plan import CommandPlan
 from bridge.rules.compile import Rules
-from bridge.rules.event_plan import plan_event
-from tests.support.rules import compile_shipped, deliver, send, sign_in, to_json
+from tests.support.rules import compile_shipped, deliver, plan_anyhow, send, sign_in, to_json
 from tests.systems.summit_events import EXAMPLES, INVESTIGATION, RUN_EXAMPLES, Example
 
 
@@ -20,7 +19,7 @@ def rules() -> Rules:
 
 def receive(rules: Rules, key: str, body: object, **fields: Any) -> Emission | Invalid:
     """What one event of Summit leads to."""
-    plan = plan_event(rules, deliver(key, body, exchange="summit.events", **fields), 0.0)
+    plan = plan_anyhow(rules, deliver(key, body, exchange="summit.events", **fields))
     (only,) = (*plan.emissions, *plan.invalid)
     return only
 

@@ -82,8 +82,14 @@ class Portal:
         Events keep their order, so whatever was sent to the client before has arrived by then.
         """
         before = len(client.received("state_change"))
-        await self.publish("state_change", self.state_change(mark))
-        return (await client.wait_for("state_change", before + 1))[-1]
+        change = self.state_change(mark)
+        await self.publish("state_change", change)
+        # The last state from before may still be on its way to one that has just come.
+        await client.until(
+            lambda: any(args[0] == change for args in client.received("state_change")[before:]),
+            wanted=lambda: f"the state_change {mark}",
+        )
+        return client.received("state_change")[-1]
 
 
 @asynccontextmanager
