@@ -1,6 +1,6 @@
 """The values that travel through the bridge: deliveries, emissions, commands and planned actions."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Final
 
@@ -95,8 +95,16 @@ class Remember(Struct, frozen=True, kw_only=True, gc=False):
     room: RoomRef
     event: str
     body: object
+    """The value; or its text, which the emission has as well, where `decode` makes the value of it."""
     time: float | None
     """Epoch seconds of the event; None when nobody knows any more."""
+    decode: Callable[[Raw], object] | None = None
+
+    @property
+    def value(self) -> object:
+        """What templates read of the body."""
+        body = self.body
+        return body if self.decode is None or not isinstance(body, Raw) else self.decode(body)
 
 
 class Invalid(Struct, frozen=True, kw_only=True, gc=False):

@@ -184,5 +184,9 @@ def _remember(
     if rooms is None:
         rooms = to_refs(way.route, templates.render(_to_scope(way, value, delivery, now)))
     time = now if delivery.timestamp is None else delivery.timestamp
-    last = None if value is MISSING else value
-    return tuple([Remember(room=room, event=way.event, body=last, time=time) for room in rooms])
+    schema = way.route.body
+    body = None if value is MISSING else payload.argument
+    decode = None if schema is None else schema.decode_again
+    return tuple(
+        [Remember(room=room, event=way.event, body=body, time=time, decode=decode) for room in rooms]
+    )

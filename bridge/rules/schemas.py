@@ -69,6 +69,11 @@ class Schema:
         except RecursionError:
             return BodyFault(reason="not_json", message="JSON is nested too deeply", path="$")
 
+    def decode_again(self, encoded: msgspec.Raw) -> object:
+        """The value of which this is the JSON; None for what its own Struct no longer takes."""
+        value = self.decode(encoded)
+        return None if isinstance(value, BodyFault) else value
+
     def convert(self, values: Mapping[str, object]) -> object | BodyFault:
         """Make the Struct of JSON values by field, and bytes for those of `binary`, which take no text."""
         try:

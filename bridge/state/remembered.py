@@ -21,9 +21,9 @@ _NOTHING = LastEvents()
 
 
 class _Known(Struct):
-    """The same, as it grows."""
+    """The same, as it grows: texts as a rule, since most of them are replaced before anybody reads them."""
 
-    events: dict[str, object]
+    events: dict[str, Remember]
     time: float | None
 
 
@@ -42,12 +42,12 @@ class Remembered:
         """Remember an event; the room that was longest without one is forgotten beyond the bound."""
         known = self._rooms.get(last.room)
         if known is not None:
-            known.events[last.event] = last.body
+            known.events[last.event] = last
             if last.time is not None:
                 known.time = last.time
             self._rooms.move_to_end(last.room)
             return
-        self._rooms[last.room] = _Known({last.event: last.body}, last.time)
+        self._rooms[last.room] = _Known({last.event: last}, last.time)
         if len(self._rooms) > self._bound:
             self._rooms.popitem(last=False)
 
@@ -56,7 +56,7 @@ class Remembered:
         known = self._rooms.get(room)
         if known is None:
             return _NOTHING
-        return LastEvents(events=dict(known.events), time=known.time)
+        return LastEvents(events={event: last.value for event, last in known.events.items()}, time=known.time)
 
     def __len__(self) -> int:
         return len(self._rooms)

@@ -138,13 +138,18 @@ def test_an_event_says_how_long_it_is_replayed(rules: Rules) -> None:
 
 
 def test_a_room_remembers_an_event_under_its_client_name(rules: Rules) -> None:
-    """The body is kept as its Struct, which templates read; the time is the event's, else now."""
+    """The body is kept as clients get it, and read as its Struct; the time is the event's, else now."""
     (remember,) = plan(rules, "order.7.made", {"id": "7"}, timestamp=5.0).remembers
 
     assert remember == Remember(
-        room=RoomRef(system="shop", room="order:7"), event="created", body=remember.body, time=5.0
+        room=RoomRef(system="shop", room="order:7"),
+        event="created",
+        body=remember.body,
+        time=5.0,
+        decode=remember.decode,
     )
-    assert msgspec.to_builtins(remember.body) == {"id": "7", "lines": []}
+    assert isinstance(remember.value, msgspec.Struct)
+    assert msgspec.to_builtins(remember.value) == {"id": "7", "lines": []}
     assert plan(rules, "order.7.made").remembers[0].time == NOW
 
 

@@ -1,5 +1,7 @@
 """Remembered: the last events of rooms."""
 
+from msgspec import Raw, json
+
 from bridge.model import Remember, RoomRef
 from bridge.state.remembered import Remembered
 
@@ -21,6 +23,15 @@ def test_a_room_shows_the_last_of_each_event_and_when_anything_happened() -> Non
     view = remembered.view(_room("a"))
     assert view.events == {"state_change": {"new_state": "busy"}, "task_update": {"n": 1}}
     assert view.time == 3.0
+
+
+def test_a_body_that_is_kept_as_text_is_shown_as_its_value() -> None:
+    """Most are replaced before anybody reads them, so they are decoded when a room is read."""
+    remembered = Remembered(bound=10)
+    text = Raw(b'{"new_state":"idle"}')
+    remembered.put(Remember(room=_room("a"), event="x", body=text, time=1.0, decode=json.decode))
+    remembered.put(Remember(room=_room("a"), event="y", body=None, time=1.0, decode=json.decode))
+    assert remembered.view(_room("a")).events == {"x": {"new_state": "idle"}, "y": None}
 
 
 def test_an_unknown_room_shows_nothing() -> None:
