@@ -111,7 +111,7 @@ class Replays:
         """
         client = session.client
         place = await self.find(since, rooms)
-        await client.drained()
+        await _give_way(client)
         if session.closed:
             return None
         recovered = place is not None and self._history.holds(place)
@@ -124,7 +124,7 @@ class Replays:
         if catch_up.brought_older:
             self._note_join(session, behind)
         while not done:
-            await client.drained()
+            await _give_way(client)
             if session.closed or self._draining:
                 client.evict()
                 return None
@@ -168,7 +168,7 @@ class Replays:
     async def _go_on(self, session: Session, catch_up: CatchUp, then: Callable[[], None]) -> None:
         done = False
         while not done:
-            await session.client.drained()
+            await _give_way(session.client)
             if session.closed or self._draining:
                 session.client.evict()
                 return
@@ -202,3 +202,9 @@ class Replays:
             log.exception("catch_up.failed", namespace=session.namespace.pattern)
             session.client.evict()
             return True
+
+
+async def _give_way(client: Client) -> None:
+    """Wait until a client may be sent more; let all others have their turn, however fast this one reads."""
+    await asyncio.sleep(0)
+    await client.drained()

@@ -1,5 +1,6 @@
 """Joins with `since`: what was missed comes once, in order, before anything newer; or the client is told."""
 
+import asyncio
 from itertools import count
 
 import pytest
@@ -218,3 +219,21 @@ async def test_more_than_may_wait_for_a_client_comes_in_portions(club: Club, log
     await log.say("end")
     assert texts(client)[-1] == "end"
     assert texts(client).count("end") == 1
+
+
+async def test_a_client_that_reads_fast_does_not_hold_up_the_others(club: Club, log: Log) -> None:
+    """Between two portions the loop has its turn, though nothing of the first one waits any more."""
+    for number in range(60):
+        await log.say(f"{number} {BIG}")
+    client = await club.connect("ann")
+    seen: set[int] = set()
+
+    async def look() -> None:
+        while not client.received(1):
+            seen.add(len(texts(client)))
+            await asyncio.sleep(0)
+
+    client.send("sit", {"table": "1", "since": cursor(16)}, ack=1)
+    await look()
+    assert len(texts(client)) == 60
+    assert len(seen) > 3
