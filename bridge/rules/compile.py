@@ -79,6 +79,11 @@ def compile_rules(loaded: Loaded, schemas: Schemas) -> Rules:
         root.at("instances", "heartbeat").add(
             f"is less than {_SHORTEST_HEARTBEAT * 1000:.0f}ms: the log would hold little else (10s is meant)"
         )
+    amqp = loaded.config.amqp
+    if amqp.state.name == amqp.stream.name:
+        root.at("amqp", "state", "name").add(
+            f'"{amqp.state.name}" is the log\'s name, too: two streams need two names (write another one)'
+        )
     _check_jwt(root.at("auth", "jwt"), loaded.config, loaded.namespaces)
     index = NameIndex(namespaces)
     logged = [route for route in routes if not route.live]

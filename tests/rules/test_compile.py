@@ -349,3 +349,9 @@ def test_signs_of_life_must_leave_room_for_events(tmp_path: Path) -> None:
     """A log full of heartbeats serves nobody."""
     (found,) = find_faults(tmp_path, OPEN, config="instances: {heartbeat: 0s}")
     assert found.startswith("bridge.yaml: instances.heartbeat: is less than 100ms")
+
+
+def test_the_log_and_the_state_are_two_streams(tmp_path: Path) -> None:
+    """Else the state would be read as events, and be bound by the bounds of the log."""
+    (found,) = find_faults(tmp_path, OPEN, config="amqp: {state: {name: bridge.events}}")
+    assert found.startswith('bridge.yaml: amqp.state.name: "bridge.events" is the log\'s name, too')
