@@ -42,6 +42,8 @@ class CatchUp:
         self._reached = behind.base
         """How far all others have come."""
         self._cursor = behind.cursor
+        self.sent = 0
+        """Bytes of events that were sent so far."""
         self.brought_older = False
         """Whether there was anything that only the rooms lacked that were behind."""
 
@@ -59,6 +61,7 @@ class CatchUp:
         done = self._add_older(found, now) and self._add_newer(found, now)
         self._client.begin_catch_up(self._cursor)
         self._client.replay(found)
+        self.sent += sum(len(argument) for emission, _ in found for argument in emission.args)
         return done
 
     def give_up_joining(self) -> None:

@@ -26,6 +26,9 @@ NOWHERE: Final = Place(0, 0)
 AHEAD_SECONDS: Final = 5.0
 """How long a client waits that has seen more, on another instance, than this one has read; and for one
 that has just started."""
+_BURST: Final = 16.0
+"""Seconds' worth of replays that a client may have at once, at one outbox a second in the long run: whoever
+asks again and again waits, and costs the others no more than so much."""
 _SHARE: Final = 4
 """A portion is this share of what may wait for a client: it may be exceeded by one event, and doubled."""
 
@@ -54,10 +57,11 @@ class Replays:
         self._window = window
         self._history = window.history
         self._memberships = memberships
+        self._outbox = outbox
         self._portion = outbox // _SHARE
         self._metrics = metrics
         self._tasks: set[asyncio.Task[None]] = set()
-        self._draining = False
+        self._draining = asyncio.Event()
         self._ready = asyncio.Event()
 
     def caught_up(self) -> None:
@@ -110,6 +114,7 @@ class Replays:
         token allows less, no more events of these rooms are sent.
         """
         client = session.client
+        await self._wait_for_turn(session)
         place = await self.find(since, rooms)
         await _give_way(client)
         if session.closed:
@@ -125,12 +130,13 @@ class Replays:
             self._note_join(session, behind)
         while not done:
             await _give_way(client)
-            if session.closed or self._draining:
+            if session.closed or self._draining.is_set():
                 client.evict()
                 return None
             if not may_join():
                 catch_up.give_up_joining()
             done = self._step(session, catch_up)
+        self._charge(session, catch_up.sent)
         return None if session.closed else Joined(recovered=True, mark=place.offset)
 
     def catch_up(self, session: Session, behind: Behind, then: Callable[[], None]) -> None:
@@ -149,7 +155,7 @@ class Replays:
 
     def drain(self) -> None:
         """From here on let nobody wait: clients that still lack something are cut, and come back."""
-        self._draining = True
+        self._draining.set()
 
     async def stop(self) -> None:
         """Give up what is under way."""
@@ -169,12 +175,24 @@ class Replays:
         done = False
         while not done:
             await _give_way(session.client)
-            if session.closed or self._draining:
+            if session.closed or self._draining.is_set():
                 session.client.evict()
                 return
             done = self._step(session, catch_up)
         session.catching_up = False
         self._end(session, then)
+
+    async def _wait_for_turn(self, session: Session) -> None:
+        """Let a client wait that has had more replays than it may; not when all is about to end."""
+        ahead = session.replays_due - asyncio.get_running_loop().time() - _BURST
+        if ahead > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ahead):
+                    await self._draining.wait()
+
+    def _charge(self, session: Session, sent: int) -> None:
+        due = max(session.replays_due, asyncio.get_running_loop().time())
+        session.replays_due = due + sent / self._outbox
 
     def _end(self, session: Session, then: Callable[[], None]) -> None:
         if not session.closed:

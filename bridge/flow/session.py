@@ -72,6 +72,7 @@ class Session:
         "principal",
         "progress",
         "remote",
+        "replays_due",
         "timer",
         "words",
         "working",
@@ -100,6 +101,8 @@ class Session:
         """None for one that begins with nothing but what is to come."""
         self.due: tuple[str, ...] = ()
         """Rooms that the client joined by itself when it signed in."""
+        self.replays_due = 0.0
+        """Loop time at which all that it was replayed would have been sent at the rate of the long run."""
         self.progress: Progress | None = None
         """What its cursors mean, if it gets any; None until it has signed in."""
         self.failed_sign_ins = 0

@@ -237,3 +237,25 @@ async def test_a_client_that_reads_fast_does_not_hold_up_the_others(club: Club, 
     await look()
     assert len(texts(client)) == 60
     assert len(seen) > 3
+
+
+async def test_whoever_asks_again_and_again_waits(club: Club, log: Log) -> None:
+    """At 16 outboxes of replays at once, and one a second from then on; others and other commands do not."""
+    for number in range(60):
+        await log.say(f"{number} {BIG}")
+    client, other = await club.connect("ann"), await club.connect("bob")
+    answered = 0
+    for ack in range(1, 20):
+        client.send("sit", {"table": "1", "since": cursor(16)}, ack=ack)
+        client.send("stand", {"table": "1"})
+        for _ in range(5):
+            await settle()
+        if not client.received(ack):
+            break
+        answered = ack
+    assert answered * 60 * len(BIG) / 1e6 == pytest.approx(16, abs=2)
+    await sit(other, since=cursor(16))
+    await club.clock.advance(2)
+    for _ in range(5):
+        await settle()
+    assert client.received(answered + 1)
