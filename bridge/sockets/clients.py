@@ -11,7 +11,6 @@ from bridge.errors import Code
 from bridge.flow.ports import Admitted, ConnectRefused, ConnectRequest, Gateway, Head
 from bridge.sockets.client import SocketClient
 from bridge.sockets.connection import Connection
-from bridge.sockets.door import Door
 from bridge.sockets.endings import CloseReason, ProtocolError
 from bridge.sockets.engine import Engine
 from bridge.sockets.socket_packets import (
@@ -39,7 +38,6 @@ class ClientFactory:
         self.limits = limits
         self.metrics = metrics
         self.head = head
-        self.door = Door()
         self.draining = False
         """Whether further namespaces are refused."""
 
@@ -149,7 +147,6 @@ class ConnectionClients:
 
     async def _admit(self, client: SocketClient, request: ConnectRequest) -> None:
         """Ask the gateway: the one task that a client ever costs, and only for so long."""
-        await self._shared.door.enter()
         answer: Admitted | ConnectRefused
         known = True
         """Until the gateway has refused the client, it must be told of its end."""

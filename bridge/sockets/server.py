@@ -12,7 +12,6 @@ from bridge.config.model import Http, Limits
 from bridge.flow.ports import Client, Gateway, Head
 from bridge.sockets.clients import ClientFactory
 from bridge.sockets.connection import Connection, Handshake
-from bridge.sockets.door import Door
 from bridge.sockets.endings import CloseReason
 from bridge.sockets.engine import Engine
 from bridge.sockets.origins import Origins
@@ -61,7 +60,6 @@ class SocketServer:
         self._origins = Origins(http.origins)
         self._factory = ClientFactory(gateway, limits, metrics, head)
         self._engine = Engine(http, limits, metrics, self._factory.make, sid_prefix)
-        self._door = Door()
         self._draining = False
 
     def attach(self, app: web.Application) -> None:
@@ -121,7 +119,6 @@ class SocketServer:
             return self._refuse(400, _BAD_REQUEST, "bad_request")
         sid = query.get("sid")
         if sid is None:
-            await self._door.enter()
             return self._open(request, accept)
         connection = self._engine.find(sid)
         if connection is None:
