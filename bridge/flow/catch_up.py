@@ -84,7 +84,8 @@ class CatchUp:
             self._client.namespace,
             since,
             covered={
-                room: mark for room, mark in marks.items() if room in self._joining or room not in since
+                **{room: mark for room, mark in marks.items() if room in self._joining or room not in since},
+                **self._behind.had,
             },
             sid=self._client.sid,
             now=now,

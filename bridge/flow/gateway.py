@@ -90,6 +90,9 @@ class BridgeGateway:
         if isinstance(principal, Principal) and (wish.key is not None or wish.since is not None):
             since = await self._recoveries.prepare(client, principal, wish)
             principal = self._admission.check_handshake(namespace, words, request, besides)  # time has passed
+        elif not isinstance(principal, Refuse) and not self._replays.is_ready:
+            await self._replays.wait_until_ready()  # what its rooms hold is not known yet
+            principal = self._admission.check_handshake(namespace, words, request, besides)
         if isinstance(principal, Refuse):
             refused = self._turned_away(client, request, principal)
             if namespace.auth.refuse_with is None:

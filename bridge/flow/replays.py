@@ -69,6 +69,11 @@ class Replays:
         self._ready.set()
 
     @property
+    def is_ready(self) -> bool:
+        """Whether it is so."""
+        return self._ready.is_set()
+
+    @property
     def head(self) -> Place:
         """Where the log is now: what all clients have that miss nothing."""
         return self._history.head or NOWHERE

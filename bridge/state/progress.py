@@ -26,6 +26,8 @@ class LastJoin(Struct, frozen=True, kw_only=True):
     """Up to where the client had everything else."""
     tag: int
     """Of the rooms, as it stands in the cursors that were sent with them."""
+    begun: bool = False
+    """The client has shown a cursor of its events, so that a plain one of the same place is of after them."""
 
 
 class Behind(Struct, frozen=True, kw_only=True):
@@ -36,6 +38,10 @@ class Behind(Struct, frozen=True, kw_only=True):
     rooms: tuple[str, ...] = ()
     tag: int = 0
     """By which cursors name these rooms, and others that were joined with them."""
+    had: Mapping[str, int] = {}
+    """From which offset on it had those of these rooms that it was in when it asked for what is older."""
+    begun: bool = False
+    """Whether it has some of what these rooms lacked."""
     unsure: Mapping[str, int] = {}
     """Rooms of which nobody can tell whether older events have arrived, with the marks that they had before.
     If not, then neither did the answer to their join: who asks again shall have them."""
@@ -93,7 +99,7 @@ class Progress(Struct, frozen=True, kw_only=True):
             # It was sent with an event of the last join, so that those of all earlier joins have arrived.
             if cursor.replayed.offset >= cursor.live.offset:
                 return Behind(base=cursor.live)
-            return _behind(cursor.live, cursor.replayed, last, rooms)
+            return _behind(cursor.live, cursor.replayed, last, rooms, begun=True)
         if last is None or cursor.replayed.offset >= cursor.live.offset:
             return self._locate_plain(cursor.live, rooms)  # that join has arrived, or its rooms were left
         return None
@@ -102,7 +108,7 @@ class Progress(Struct, frozen=True, kw_only=True):
         """How the cursors of the session are understood that goes on from here."""
         last = self.last if behind.rooms else None
         if last is not None:
-            last = structs.replace(last, since=behind.older, live=behind.base)
+            last = structs.replace(last, since=behind.older, live=behind.base, begun=behind.begun)
         return Progress(start=self.start, last=last)
 
     def _locate_plain(self, base: Place, rooms: Collection[str]) -> Behind | None:
@@ -113,14 +119,21 @@ class Progress(Struct, frozen=True, kw_only=True):
         if last is None or base.offset > last.live.offset:
             return Behind(base=base)
         joined = {room: mark for room, mark in {**last.marks, **self.earlier}.items() if room in rooms}
-        if not joined or base.offset == last.live.offset:
-            return Behind(base=base, unsure=joined)
+        if base.offset == last.live.offset:
+            return Behind(base=base, unsure={} if last.begun else joined)
+        if not joined:
+            return Behind(base=base)
         if self.earlier or last.since is None:
             return None
         return _behind(base, last.since, last, rooms)
 
 
-def _behind(base: Place, older: Place, last: LastJoin, rooms: Collection[str]) -> Behind:
+def _behind(
+    base: Place, older: Place, last: LastJoin, rooms: Collection[str], *, begun: bool = False
+) -> Behind:
     """Rooms that were left since, or not entered yet, lack nothing."""
     among = tuple(room for room in last.rooms if room in rooms)
-    return Behind(base=base, older=older, rooms=among, tag=last.tag) if among else Behind(base=base)
+    if not among:
+        return Behind(base=base)
+    had = {room: last.marks[room] for room in among if last.marks[room] < last.live.offset}
+    return Behind(base=base, older=older, rooms=among, tag=last.tag, had=had, begun=begun)

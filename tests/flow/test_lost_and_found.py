@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
@@ -204,6 +204,8 @@ def test_nothing_is_lost_and_nothing_doubled(club_rules: Rules) -> None:
 
     @settings(max_examples=200, deadline=None)
     @given(st.lists(steps, max_size=25))
+    @example([Say("1", "1"), Sit("1", True), Cut(4, 1, True), Cut(2, 0, False)])
+    @example([Say("1", "1"), Say("1", "1"), Sit("1", True), Cut(3, 0, False), Cut(1, 0, False)])
     def run(all_steps: list[object]) -> None:
         asyncio.run(follow(club_rules, all_steps))
 

@@ -424,7 +424,10 @@ async def test_whoever_comes_while_the_log_is_read_has_its_rooms_from_its_end_on
     club = Club(club_rules, ready=False)
     log, page = Log(club), Page(club)
     await log.say("old")
-    await page.connect()
+    connecting = asyncio.ensure_future(page.try_connect())
+    await settle()
+    await club.clock.advance(5)  # nobody is let wait for longer
+    page.take(await connecting)
     await sit(page.client)
     await log.say("older than the start")
     club.recoveries.caught_up()

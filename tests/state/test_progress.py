@@ -41,7 +41,7 @@ def test_a_cursor_of_before_the_join_lacks_its_events(progress: Progress) -> Non
 def test_a_cursor_of_the_join_says_how_far_its_events_came(progress: Progress) -> None:
     """All of them at the end."""
     found = progress.locate(Cursor(at(50), at(30), TAG), ROOMS)
-    assert found == Behind(base=at(50), older=at(30), rooms=("b",), tag=TAG)
+    assert found == Behind(base=at(50), older=at(30), rooms=("b",), tag=TAG, begun=True)
     assert found.cursor == Cursor(at(50), at(30), TAG).text
     assert progress.locate(Cursor(at(50), at(50), TAG), ROOMS) == Behind(base=at(50))
 
@@ -81,7 +81,7 @@ def test_joins_at_one_place_of_the_log(progress: Progress) -> None:
     second = progress.join(("c",), at(5), at(50), 9, {"a": 10, "b": 20})
     rooms = ("a", "b", "c")
     assert second.locate(Cursor(at(50), at(6), 9), rooms) == Behind(
-        base=at(50), older=at(6), rooms=("c",), tag=9
+        base=at(50), older=at(6), rooms=("c",), tag=9, begun=True
     )
     assert second.locate(Cursor(at(50)), rooms) == Behind(base=at(50), unsure={"b": 50, "c": 50})
     assert second.locate(Cursor(at(51)), rooms) == Behind(base=at(51))
@@ -93,7 +93,7 @@ def test_one_join_after_another(progress: Progress) -> None:
     second = progress.join(("c",), at(5), at(60), 9, {"a": 10, "b": 20})
     rooms = ("a", "b", "c")
     assert second.locate(Cursor(at(60), at(6), 9), rooms) == Behind(
-        base=at(60), older=at(6), rooms=("c",), tag=9
+        base=at(60), older=at(6), rooms=("c",), tag=9, begun=True
     )
     assert second.locate(Cursor(at(55)), rooms) == Behind(base=at(55), older=at(5), rooms=("c",), tag=9)
     assert second.locate(Cursor(at(50)), rooms) is None
@@ -115,3 +115,19 @@ def test_a_session_that_goes_on_understands_what_the_client_still_holds(progress
         behind = progress.locate(cursor, ROOMS)
         assert behind is not None
         assert progress.resume(behind).locate(cursor, ROOMS) == behind
+
+
+def test_a_plain_cursor_behind_a_part_of_a_join_is_of_after_it(progress: Progress) -> None:
+    """A client that has shown a cursor of the join cannot hold one of before it any more."""
+    behind = progress.locate(Cursor(at(50), at(30), TAG), ROOMS)
+    assert behind is not None
+    resumed = progress.resume(behind)
+    assert resumed.locate(Cursor(at(50)), ROOMS) == Behind(base=at(50))
+    assert resumed.locate(Cursor(at(50), at(30), TAG), ROOMS) == behind
+
+
+def test_a_room_that_was_joined_before_lacks_only_what_is_older(progress: Progress) -> None:
+    """Everything behind its first mark came by that one."""
+    again = progress.join(("b",), at(5), at(60), 9, {"a": 10, "b": 20})
+    found = again.locate(Cursor(at(60), at(6), 9), ROOMS)
+    assert found == Behind(base=at(60), older=at(6), rooms=("b",), tag=9, had={"b": 20}, begun=True)

@@ -153,8 +153,11 @@ async def test_an_evicted_room_is_left_on_every_instance(
         client = await portal.connect("/portal")
         await client.call("join_project", {"project_name": one.project})
         clients.append(client)
+    witnesses = [await portal.project_client(user=unique("bob")) for portal in (one, two)]
     await order(services, "room.evict", f'{{"room": "project:{one.project}", "system": "portal"}}')
     await one.publish("state_change", one.state_change("unseen"))
+    for witness in witnesses:
+        await witness.wait_for("state_change")
     for client in clients:
         await client.call("join_project", {"project_name": one.project})
     await one.publish("state_change", one.state_change("seen"))
