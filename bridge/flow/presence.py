@@ -32,6 +32,9 @@ STRANGER_SECONDS: Final = 60.0
 DEAD_GRACE: Final = 5.0
 """Seconds for the members of an instance that was killed: it has been missed for long already."""
 _LOOK_AGAIN: Final = 5.0
+_PATIENCE: Final = 3
+"""How often the eldest is left to say that an end is over, before everybody does: of what one instance alone
+believes, since it has missed a part of the log, the eldest knows nothing."""
 
 
 class Presence:
@@ -43,7 +46,7 @@ class Presence:
 
     The members of an instance that has ended have the time of grace, like a client whose connection broke:
     they may come back, to whichever instance. The eldest then says that it is over, and it is when all
-    read that.
+    read that. Whoever waits for it in vain says so itself, which changes nothing for the others.
     """
 
     def __init__(
@@ -178,6 +181,8 @@ class Presence:
 
     def _take_gone(self, message: Gone, delivery: Delivery, _now: float) -> Sequence[Emission]:
         incarnation = message.incarnation
+        if self._is_alive(incarnation) and not self._table.is_ending(incarnation):
+            return ()  # said twice, or by one that missed a part of the log: here it is over, or never was
         timer = self._ends.pop(incarnation, None)
         if timer is not None:
             timer.cancel()
@@ -221,16 +226,16 @@ class Presence:
             self._numbers.pop(incarnation, None)
         return ()
 
-    def _await_end(self, incarnation: str, delay: float) -> None:
+    def _await_end(self, incarnation: str, delay: float, looked: int = 0) -> None:
         timer = self._ends.pop(incarnation, None)
         if timer is not None:
             timer.cancel()
         if not self._closing:
             loop = asyncio.get_running_loop()
-            self._ends[incarnation] = loop.call_later(delay, self._finish_end, incarnation)
+            self._ends[incarnation] = loop.call_later(delay, self._finish_end, incarnation, looked)
 
-    def _finish_end(self, incarnation: str) -> None:
-        """The time is over: the eldest says so."""
+    def _finish_end(self, incarnation: str, looked: int) -> None:
+        """The time is over: the eldest says so; `looked` says how often it was left to it."""
         del self._ends[incarnation]
         if not self._table.is_ending(incarnation):
             if self._is_alive(incarnation):
@@ -238,8 +243,8 @@ class Presence:
             if not self._table.has_members(incarnation):
                 self._numbers.pop(incarnation, None)
                 return
-        self._await_end(incarnation, _LOOK_AGAIN)  # until it is read: the eldest may end too
-        if self._instances.is_eldest:
+        self._await_end(incarnation, _LOOK_AGAIN, looked + 1)  # until it is read: the eldest may end too
+        if self._instances.is_eldest or looked >= _PATIENCE:
             self._publish_once(GONE_KEY, incarnation, Gone(incarnation=incarnation, at=self._clock()))
 
     def _publish_once(self, key: str, name: str, message: object) -> None:

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.flow.presence import STRANGER_SECONDS
-from bridge.flow.presence_messages import GONE_KEY, JOINED_KEY, LEFT_KEY, SNAPSHOT_KEY
+from bridge.flow.presence_messages import GONE_KEY, JOINED_KEY, LEFT_KEY, SNAPSHOT_KEY, Gone
 from bridge.model import LOG_EXCHANGE, PublishMessage, PublishOutcome, RoomRef
 from bridge.rules.compile import Rules
 from tests.support.fakes import settle
 from tests.support.house import HEARTBEAT
-from tests.support.inn import GRACE, TABLE, Street
+from tests.support.inn import GRACE, TABLE, Inn, Street
 
 
 @pytest.fixture
@@ -315,12 +315,41 @@ async def test_after_a_gap_in_the_log_all_say_who_is_there(street: Street) -> No
     one.come("bob")
     await settle()
     assert two.hear() == [("came", "ann")]
-    two.line.lose_held()
-    two.presence.new_epoch()
+    two.miss()
     await settle()
     assert two.users() == one.users() == 1
     assert sorted(two.hear()) == [("came", "bob"), ("went", "ann")]
     assert one.hear() == [("came", "ann"), ("went", "ann"), ("came", "bob")]
+
+
+@pytest.mark.parametrize("end", ["stop", "kill"])
+async def test_who_missed_the_end_of_an_instance_and_of_its_members_finds_it_out(
+    street: Street, end: str
+) -> None:
+    """The eldest, which said it within the gap, has nothing left to say: whoever waits for it says it."""
+    eldest, other, late = await street.open(), await street.open(), await street.open()
+    other.come("ann")
+    await settle()
+    late.line.cut = True
+    await (street.stop if end == "stop" else street.kill)(other)
+    await street.pass_time(120)
+    assert (eldest.users(), late.users()) == (0, 1)
+    late.miss()
+    await street.pass_time(90)
+    assert late.users() == eldest.users() == 0
+    assert late.hear() == eldest.hear() == [("came", "ann"), ("went", "ann")]
+    assert street.log.keys.count(GONE_KEY) == 2  # and nobody goes on saying it
+
+
+async def test_an_end_that_is_said_twice_or_by_mistake_takes_nobody_away(street: Street) -> None:
+    """Of an instance that lives, and whose members nobody waits to see gone."""
+    one, two = await street.open(), await street.open()
+    one.come("ann")
+    await settle()
+    await two.writer.write(GONE_KEY, Gone(incarnation=one.instances.incarnation, at=street.clock.wall))
+    await settle()
+    assert one.users() == two.users() == 1
+    assert one.hear() == two.hear() == [("came", "ann")]
 
 
 async def test_rooms_without_presence_are_told_to_nobody(club_rules: Rules, street: Street) -> None:
@@ -348,7 +377,7 @@ async def test_hostile_or_broken_messages_change_nothing(street: Street) -> None
 
 ACTIONS = st.lists(
     st.tuples(
-        st.sampled_from(["come", "go", "lose", "wait", "kill", "stop", "open", "outage"]),
+        st.sampled_from(["come", "go", "lose", "wait", "kill", "stop", "open", "outage", "cut", "miss"]),
         st.integers(0, 2),
         st.sampled_from(["ann", "bob"]),
         st.sampled_from(["1", "2"]),
@@ -362,7 +391,8 @@ ACTIONS = st.lists(
 def test_all_instances_agree_and_the_truth_wins(
     club_rules: Rules, actions: list[tuple[str, int, str, str]]
 ) -> None:
-    """Instances die, stop, start; the broker goes and comes; in the end who is there is there, told once."""
+    """Instances die, stop, start, miss parts of the log; the broker goes and comes; in the end who is there
+    is there, told once."""
     asyncio.run(_act(club_rules, actions))
 
 
@@ -382,15 +412,19 @@ async def _act(rules: Rules, actions: list[tuple[str, int, str, str]]) -> None:
                 seats.remove((user, sid))
             case "wait":
                 await street.pass_time(number * 7)
-            case "outage":
-                street.log.away = not street.log.away
-            case "kill" | "stop" if inn is not watcher and (action == "kill" or not street.log.away):
+            case "outage" | "cut" | "miss":
+                _break(street, inn, action)
+            case "kill" | "stop" if inn is not watcher and (
+                action == "kill" or not (street.log.away or inn.line.cut)
+            ):
                 await (street.kill if action == "kill" else street.stop)(inn)
                 del there[inn.name]
             case "open" if not street.log.away and len(street.inns) < 3:
                 there[(await street.open()).name] = set()
     street.log.away = False
-    await street.pass_time(90)
+    for inn in street.inns:
+        _break(street, inn, "miss")
+    await street.pass_time(120)
     users = {user for seats in there.values() for user, _ in seats}
     told: set[object] = set()
     for event, user in watcher.hear():
@@ -401,3 +435,13 @@ async def _act(rules: Rules, actions: list[tuple[str, int, str, str]]) -> None:
         assert inn.users() == len(users)
         assert dict(inn.table.occupied()).get(TABLE, 0) == len(users)
     await street.close()
+
+
+def _break(street: Street, inn: Inn, how: str) -> None:
+    """The broker goes or comes, or one instance's way to it does."""
+    if how == "outage":
+        street.log.away = not street.log.away
+    elif how == "cut":
+        inn.line.cut = True
+    elif inn.line.cut:
+        inn.miss()

@@ -125,6 +125,12 @@ class Inn(Member):
             self.told.append((emission.namespace, emission.event, msgspec.json.decode(emission.args[0])))
             self.places.append(delivery.offset)
 
+    def miss(self) -> None:
+        """Be back after a cut of its line that was longer than the log reaches: a new epoch begins."""
+        self.line.lose_held()
+        self.instances.begin_epoch()
+        self.presence.new_epoch()
+
     async def kill(self) -> None:
         """End without a word."""
         await super().kill()
