@@ -15,7 +15,8 @@ from bridge.errors import BridgeError
 from bridge.telemetry.metrics import Metrics
 
 _FIRST_DELAY: Final = 0.1
-_LONGEST_DELAY: Final = 2.0
+_LONGEST_DELAY: Final = 1.0
+"""Seconds; after a broker's return clients are to get events again within 3."""
 _EXPECTED: Final = (OSError, TimeoutError, BridgeError)
 
 log = structlog.get_logger(__name__)

@@ -8,6 +8,8 @@ What RabbitMQ 3.10 does with the place that a consumer of a stream asks for:
   ever; this is also what an old offset does on a stream that was deleted and declared anew;
 - `last`: it starts with the last chunk, which may hold many events;
 - the stream is trimmed past a consumer that lags: it silently goes on at the floor;
+- it is trimmed just then, at the end of what a lagging consumer has read: that consumer may get nothing
+  more, whatever is published (stalls.py);
 - the stream is deleted: the broker cancels the consumer (Basic.Cancel) and keeps the channel.
 
 Offsets have holes: the broker takes one for itself at the beginning of a segment, and sometimes elsewhere.
@@ -28,6 +30,7 @@ from bridge.amqp.deliveries import to_stream_delivery
 from bridge.amqp.events import Content
 from bridge.amqp.link import Link
 from bridge.amqp.markers import publish_marker
+from bridge.amqp.stalls import watch_for_stall
 from bridge.amqp.subscription import Subscription
 from bridge.amqp.topology import (
     MARKER_KEY,
@@ -95,12 +98,20 @@ class StreamReader:
             async with asyncio.timeout(_SETUP_TIMEOUT):
                 subscription = await self._open(link, "first")
         self.connection.mark_up()
-        await pump(subscription, self._config.prefetch, lambda some: self._hand_over(some, end, handle))
+        stall = watch_for_stall(subscription, link, self._config.heartbeat, self._publish_marker)
+        watching = asyncio.create_task(stall, name="stalls")
+        try:
+            await pump(subscription, self._config.prefetch, lambda some: self._hand_over(some, end, handle))
+        finally:
+            watching.cancel()
+
+    async def _publish_marker(self) -> str:
+        return await publish_marker(self.connection, self._instance_id, LOG_EXCHANGE, MARKER_KEY)
 
     async def _find_end(self, link: Link) -> int:
         """The offset of a marker that is published now: the log reaches at least that far."""
         probe = await self._open(link, "next")
-        marker = await publish_marker(self.connection, self._instance_id, LOG_EXCHANGE, MARKER_KEY)
+        marker = await self._publish_marker()
         while True:
             contents = await probe.take(self._config.prefetch)
             for delivery in map(to_stream_delivery, contents):

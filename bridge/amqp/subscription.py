@@ -31,6 +31,8 @@ class Subscription:
         self._bytes = 0
         self._wake = asyncio.Event()
         self._ended: LinkLostError | None = None
+        self.waiting_since: float | None = None
+        """Loop time since which its taker waits for a delivery; None while there are some to handle."""
         channel.on_deliveries = self._append
         channel.on_cancelled = lambda: self._end(LinkLostError("consumer cancelled: queue gone"))
         channel.on_ended = self._end
@@ -60,7 +62,9 @@ class Subscription:
         """
         while self._ended is None and not self._inbox:
             self._wake.clear()
+            self.waiting_since = asyncio.get_running_loop().time()
             await self._wake.wait()
+        self.waiting_since = None
         if self._ended is not None:
             raise self._ended
         taken = self._inbox[:limit]

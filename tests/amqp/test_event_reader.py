@@ -200,7 +200,9 @@ async def test_stream_trimmed_past_a_slow_reader(amqp_url: str, service: Abstrac
         if recorder.deliveries:
             await gate.wait()
 
-    config = make_config(amqp_url, stream=Stream(max_bytes=Size("1MB")), prefetch=10)
+    config = make_config(
+        amqp_url, stream=Stream(max_bytes=Size("1MB")), prefetch=10, heartbeat=Duration("2s")
+    )
     reader = StreamReader(
         config, TOPOLOGY, "one", metrics, recorder.on_caught_up, on_new_epoch=recorder.on_new_epoch
     )
