@@ -37,14 +37,19 @@ async def test_a_broker_that_is_killed_under_load_loses_nothing(stage: Stage) ->
             await _be_without_broker(stage, daemon)
             await asyncio.to_thread(stage.broker.start)
             await stage.swarm.mark()
+            accepting = time.monotonic()
+            await load.wait_for(load.confirmed + 1, 60)
+            taking = time.monotonic() - accepting
             await load.wait_for(load.confirmed + 4000, 60)
+            await stage.swarm.wait_for(load.confirmed - 1)
     finally:
         await asyncio.to_thread(stage.broker.start)
     first = (await stage.swarm.report()).first_after_mark()
-    note = f"away {OUTAGE:g} s; first event {first:.2f} s after AMQP accepted (p99)"
+    note = f"away {OUTAGE:g} s; first event {first:.2f} s after AMQP accepted, {taking:.2f} s the broker's"
     report = await stage.conclude("broker killed (SIGKILL)", load, note=note)
     assert not report.disconnects
-    assert first < 3
+    # Until it has opened its streams the broker gives events back (load.py): nobody can have them sooner.
+    assert first - taking < 3
     await until_up(daemon)
     assert daemon.metrics().get('bridged_reader_restarts_total{how="new_epoch"}', 0) == 0
 
