@@ -46,9 +46,14 @@ class InstanceTable:
     """
 
     def __init__(self, bound: int = 1000) -> None:
-        """Beyond `bound` incarnations the one whose last sign is oldest counts as dead."""
+        """Beyond `bound` incarnations the one whose last sign is oldest counts as dead.
+
+        As many that stopped are remembered.
+        """
         self._bound = bound
         self._living: dict[str, _Instance] = {}
+        self._stopped: dict[str, None] = {}
+        """Those that said that they end: a sign that comes late, out of a broken connection, is no life."""
 
     @property
     def living(self) -> tuple[str, ...]:
@@ -73,6 +78,8 @@ class InstanceTable:
 
     def started(self, sign: Sign) -> Sequence[str]:
         """An instance has started: what ran under its name before has ended."""
+        if sign.incarnation in self._stopped:
+            return ()
         ended = [
             one.sign.incarnation
             for one in self._living.values()
@@ -82,6 +89,8 @@ class InstanceTable:
 
     def beat(self, sign: Sign) -> Sequence[str]:
         """An instance lives; one that was held for dead lives again."""
+        if sign.incarnation in self._stopped:
+            return ()
         known = self._living.get(sign.incarnation)
         if known is not None and sign.number <= known.sign.number:
             return ()
@@ -95,7 +104,10 @@ class InstanceTable:
         return [*self._end(ended), *self._note(sign)]
 
     def stopped(self, incarnation: str) -> Sequence[str]:
-        """An instance has ended in good order."""
+        """An instance has ended in good order, and will not live again."""
+        self._stopped[incarnation] = None
+        if len(self._stopped) > self._bound:
+            del self._stopped[next(iter(self._stopped))]
         return self._end([incarnation] if incarnation in self._living else [])
 
     def _note(self, sign: Sign) -> Sequence[str]:

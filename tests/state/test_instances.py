@@ -1,14 +1,11 @@
 """Which instances live: counted in the signs that the log holds, the same for all who read it."""
 
-from collections.abc import Iterator
 from itertools import count
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bridge.state.instances import DEAD_AFTER, InstanceTable, Sign
-
-Signs = dict[str, Iterator[int]]
 
 
 def sign(incarnation: str, number: int, *, rank: int = 1, name: str | None = None, every: float = 10) -> Sign:
@@ -85,6 +82,31 @@ def test_a_new_run_under_the_same_name_ends_the_old_one() -> None:
     assert table.living == ("b:1", "a:2")
 
 
+def test_one_that_stopped_lives_no_more() -> None:
+    """A broken connection may bring a sign of it behind its last word; its next run is another one."""
+    table = InstanceTable()
+    table.started(sign("a:1", 1, name="a"))
+    table.started(sign("b:1", 1, rank=2, name="b"))
+    assert table.stopped("a:1") == ["a:1"]
+    assert table.beat(sign("a:1", 2, name="a")) == table.started(sign("a:1", 1, name="a")) == ()
+    assert (table.living, table.eldest) == (("b:1",), "b:1")
+    table.started(sign("a:2", 1, rank=3, name="a"))
+    assert table.living == ("b:1", "a:2")
+
+
+def test_so_many_that_stopped_are_remembered() -> None:
+    """The ones that did last; a sign does not come that late."""
+    table = InstanceTable(bound=3)
+    for one in "abcd":
+        table.started(sign(one, 1))
+        table.stopped(one)
+    for one in "dcb":
+        table.beat(sign(one, 2))
+    assert table.living == ()
+    table.beat(sign("a", 2))
+    assert table.living == ("a",)
+
+
 def test_who_was_held_for_dead_and_gives_a_sign_lives() -> None:
     """It was cut off from the broker, and is back."""
     table = InstanceTable()
@@ -125,8 +147,12 @@ def test_whoever_reads_the_end_of_the_log_alone_soon_knows_what_all_know(
     events: list[tuple[str, str]], begin: int
 ) -> None:
     """After each that lives has given another sign, and each that does not would have been missed."""
-    numbers: Signs = {one: count(1) for one in "abcde"}
-    log = [(kind, sign(one, next(numbers[one]), rank=ord(one))) for one, kind in events]
+    runs, numbers = dict.fromkeys("abcde", 0), count(1)
+    log = []
+    for name, kind in events:
+        runs[name] += kind == "start"
+        shown = sign(f"{name}:{runs[name]}", next(numbers), rank=ord(name), name=name)
+        log.append((kind, shown))
     early, late = InstanceTable(), InstanceTable()
     for place, (kind, shown) in enumerate(log):
         for table in (early, late) if place >= begin else (early,):
@@ -134,7 +160,7 @@ def test_whoever_reads_the_end_of_the_log_alone_soon_knows_what_all_know(
     living = early.living
     for _ in range(DEAD_AFTER + 1):
         for one in living:
-            shown = sign(one, next(numbers[one]), rank=ord(one))
+            shown = sign(one, next(numbers), rank=ord(one[0]), name=one[0])
             early.beat(shown)
             late.beat(shown)
     if living:
