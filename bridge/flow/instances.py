@@ -79,6 +79,7 @@ class Instances:
         self._table = InstanceTable()
         self._rank = 0
         self._number = 0
+        self._stopping = False
         self._caught_up = asyncio.Event()
         self._started = asyncio.Event()  # the own sign was read: from here on others count on answers
         self._awaited: set[str] = set()
@@ -131,14 +132,15 @@ class Instances:
         """Give signs of life and answer those who start, until cancelled."""
         await self._caught_up.wait()
         self._rank = self._table.next_rank
-        await self._writer.write_until_confirmed(STARTED_KEY, self._sign())
+        await self._writer.write_until_taken(STARTED_KEY, self._sign())
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._beat())
             tasks.create_task(self._answer())
 
     async def say_stopped(self) -> None:
-        """Tell the others that this instance ends, unless the broker is away."""
-        if self._started.is_set():
+        """Tell the others that this instance ends, unless the broker is away; it gives no sign after it."""
+        self._stopping = True
+        if self._number:
             stopped = Stopped(incarnation=self.incarnation, kept=self.find_kept())
             await self._writer.write(STOPPED_KEY, stopped)
 
@@ -149,6 +151,8 @@ class Instances:
                 async with asyncio.timeout(delay):
                     await self._at_once.wait()
             self._at_once.clear()
+            if self._stopping:
+                return
             # Never twice for one time: two signs of this instance must stay a heartbeat apart, since they
             # count against the others. One that found no broker comes soon after it is back.
             outcome = await self._writer.write(HEARTBEAT_KEY, self._sign())
@@ -165,7 +169,7 @@ class Instances:
                 for answer in self.answers:
                     await answer(incarnation)
                 answered = Answered(to=incarnation, by=self.incarnation)
-                await self._writer.write_until_confirmed(ANSWERED_KEY, answered)
+                await self._writer.write_until_taken(ANSWERED_KEY, answered)
 
     def _sign(self) -> Sign:
         self._number += 1
@@ -182,7 +186,7 @@ class Instances:
         self._note_read(delivery)
         emissions = self._end(self._table.started(sign), self.on_dead, now)
         if sign.incarnation != self.incarnation:
-            if self._started.is_set():
+            if self._started.is_set() and self.lives(sign.incarnation):
                 self._asking[sign.incarnation] = None
                 self._asked.set()
         elif not self._started.is_set():
@@ -220,7 +224,7 @@ class Instances:
                 emissions += hook(incarnation, now)
             self._awaited.discard(incarnation)
             self._asking.pop(incarnation, None)
-            if incarnation == self.incarnation:
+            if incarnation == self.incarnation and not self._stopping:
                 self._rise()
         self._settle()
         if self.is_eldest and not was_eldest:

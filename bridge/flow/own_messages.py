@@ -19,6 +19,7 @@ its own, and one `bridge.log`. A message without it, such as an operator's, is f
 _WARN_EVERY: Final = 60.0
 """Seconds between two lines of one key: a faulty service must not flood the log."""
 _RETRY_DELAY: Final = 1.0
+_REFUSED_DELAY: Final = 2.0
 _RETRIED: Final = (
     PublishOutcome.BROKER_UNAVAILABLE,
     PublishOutcome.UNKNOWN_OUTCOME,
@@ -26,6 +27,20 @@ _RETRIED: Final = (
 )
 
 log = structlog.get_logger()
+
+
+class _Sparing:
+    """Lets a line of the log pass for each key, and the next one a minute later."""
+
+    def __init__(self) -> None:
+        self._warned: dict[str, float] = {}
+
+    def may_warn(self, key: str, now: float) -> bool:
+        """Whether a line about this key, one of a fixed few, may be written at `now` (epoch seconds)."""
+        if 0 <= now - self._warned.get(key, -_WARN_EVERY) < _WARN_EVERY:
+            return False
+        self._warned[key] = now
+        return True
 
 
 class OwnMessages:
@@ -39,7 +54,7 @@ class OwnMessages:
         """`log_name` is the log of this instance; messages for that of others are passed over."""
         self._log_name = log_name
         self._takers: dict[str, TakeOwn] = {}
-        self._warned: dict[str, float] = {}
+        self._sparing = _Sparing()  # asked about keys that somebody takes, no others
 
     def register(
         self, key: str, body: type[T], take: Callable[[T, Delivery, float], Sequence[Emission]]
@@ -56,7 +71,7 @@ class OwnMessages:
         try:
             return taker(delivery, now)
         except (msgspec.DecodeError, RecursionError) as error:  # too deep is not readable either
-            if self._may_warn(delivery.routing_key, now):
+            if self._sparing.may_warn(delivery.routing_key, now):
                 log.warning(
                     "own_message.unreadable",
                     exchange=delivery.exchange,
@@ -65,15 +80,9 @@ class OwnMessages:
                 )
         except Exception:
             # The log's top: one message's fault must not stop what is behind it.
-            if self._may_warn(delivery.routing_key, now):
+            if self._sparing.may_warn(delivery.routing_key, now):
                 log.exception("own_message.failed", exchange=delivery.exchange, key=delivery.routing_key)
         return ()
-
-    def _may_warn(self, key: str, now: float) -> bool:
-        if 0 <= now - self._warned.get(key, -_WARN_EVERY) < _WARN_EVERY:
-            return False
-        self._warned[key] = now  # only keys that somebody takes come here
-        return True
 
 
 class OwnWriter:
@@ -84,6 +93,7 @@ class OwnWriter:
         self._publisher = publisher
         self._log_name = log_name
         self._clock = clock
+        self._sparing = _Sparing()
 
     async def write(self, key: str, body: object, *, exchange: str = LOG_EXCHANGE) -> PublishOutcome:
         """Publish a message, whose JSON body is made from any value that msgspec encodes, once."""
@@ -94,15 +104,29 @@ class OwnWriter:
 
         False when the broker refuses it for good.
         """
-        message = self._to_message(exchange, key, body)
-        while True:
-            outcome = await self._publisher.publish(message)
-            if outcome not in _RETRIED:
-                break
-            await asyncio.sleep(_RETRY_DELAY)
+        outcome = await self._publish(self._to_message(exchange, key, body))
         if outcome is not PublishOutcome.CONFIRMED:
             log.error("own_message.refused", exchange=exchange, key=key, outcome=outcome)
         return outcome is PublishOutcome.CONFIRMED
+
+    async def write_until_taken(self, key: str, body: object) -> None:
+        """Publish a message to the log until it is confirmed, also while the broker refuses it.
+
+        It does so while it starts, or a stream has no leader; what the others must know must come too.
+        """
+        message = self._to_message(LOG_EXCHANGE, key, body)
+        while (outcome := await self._publish(message)) is not PublishOutcome.CONFIRMED:
+            if self._sparing.may_warn(key, self._clock()):
+                log.error("own_message.refused", exchange=LOG_EXCHANGE, key=key, outcome=outcome)
+            await asyncio.sleep(_REFUSED_DELAY)
+
+    async def _publish(self, message: PublishMessage) -> PublishOutcome:
+        """Publish until the broker says what becomes of it."""
+        while True:
+            outcome = await self._publisher.publish(message)
+            if outcome not in _RETRIED:
+                return outcome
+            await asyncio.sleep(_RETRY_DELAY)
 
     def _to_message(self, exchange: str, key: str, body: object) -> PublishMessage:
         return PublishMessage(

@@ -70,7 +70,7 @@ class Presence:
         self._graces: dict[Seat, asyncio.TimerHandle] = {}
         self._doubled: dict[Seat, int] = {}
         self._ends: dict[str, asyncio.TimerHandle] = {}
-        self._tasks: dict[str, asyncio.Task[bool]] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
         self._closing = False
         instances.answers.append(self._answer)
         instances.on_dead.append(self._end_dead)
@@ -251,7 +251,7 @@ class Presence:
         """Publish a message unless the one of that name is on its way."""
         if name in self._tasks or self._closing:
             return
-        work = self._own_writer.write_until_confirmed(key, message)
+        work = self._own_writer.write_until_taken(key, message)
         task = self._tasks[name] = asyncio.get_running_loop().create_task(work)
         task.add_done_callback(lambda _: self._tasks.pop(name, None))
 

@@ -13,7 +13,6 @@ from bridge.state.presence_changes import Joins, Leaves, PresenceChanges
 
 PART_BYTES: Final = 60_000
 """Of members in one message, as JSON."""
-_REFUSED_DELAY: Final = 2.0
 
 
 class PresenceWriter:
@@ -88,10 +87,10 @@ class PresenceWriter:
                 joined = Joined(
                     incarnation=self._incarnation, number=self._next(), at=self._clock(), members=members
                 )
-                await self._write(JOINED_KEY, joined)
+                await self._writer.write_until_taken(JOINED_KEY, joined)
             case Leaves(seats):
                 left = Left(incarnation=self._incarnation, number=self._next(), at=self._clock(), seats=seats)
-                await self._write(LEFT_KEY, left)
+                await self._writer.write_until_taken(LEFT_KEY, left)
             case None:
                 self._list_due = False
                 await self._list_members()
@@ -100,14 +99,7 @@ class PresenceWriter:
         parts = self.changes.list_announced(PART_BYTES)
         for index, members in enumerate(parts):
             snapshot = self._to_snapshot(members, first=index == 0, last=index == len(parts) - 1)
-            await self._write(SNAPSHOT_KEY, snapshot)
-
-    async def _write(self, key: str, message: Joined | Left | Snapshot) -> None:
-        """Publish until it is confirmed: one that the broker refuses, as while it starts, must come too."""
-        while True:
-            if await self._writer.write_until_confirmed(key, message):
-                return
-            await asyncio.sleep(_REFUSED_DELAY)
+            await self._writer.write_until_taken(SNAPSHOT_KEY, snapshot)
 
     def _to_snapshot(self, members: Sequence[Member], *, first: bool, last: bool) -> Snapshot:
         return Snapshot(

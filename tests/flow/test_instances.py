@@ -95,6 +95,32 @@ async def test_one_that_stops_in_good_order_is_told_apart_from_the_dead(house: H
     assert second.instances.is_eldest
 
 
+async def test_one_that_stops_gives_no_sign_after_it(house: House) -> None:
+    """Also when one falls due before the confirm has come: the others would take the dead one for living."""
+    first, second = await house.start("a"), await house.start("b")
+    house.log.confirming.clear()
+    stopping = asyncio.create_task(first.instances.say_stopped())
+    await house.pass_heartbeats(2)
+    house.log.confirming.set()
+    await stopping
+    await house.pass_heartbeats(2)
+    assert (second.living, second.instances.is_eldest) == (["b"], True)
+    behind = house.log.messages[house.log.keys.index(STOPPED_KEY) + 1 :]
+    assert not any(b'"name":"a"' in message.body for message in behind)
+
+
+async def test_one_that_stops_before_it_has_read_its_own_start_is_not_waited_for(house: House) -> None:
+    """The others have read it, and would count on answers."""
+    first, second = await house.start("a"), house.member("b")
+    running = asyncio.create_task(second.instances.run())
+    second.instances.caught_up()
+    await settle()
+    assert first.living == ["a", "b"]
+    await second.instances.say_stopped()
+    assert (first.living, first.ended) == (["a"], ["(b)"])
+    running.cancel()
+
+
 async def test_a_broker_that_is_away_kills_nobody(house: House) -> None:
     """However long: on its return all give a sign within a second, and none gives several for one time."""
     members = [await house.start(name) for name in "abc"]
@@ -149,6 +175,23 @@ async def test_one_that_starts_waits_until_all_others_have_answered(house: House
     assert house.log.keys[-4:] == ["test.a", ANSWERED_KEY, "test.b", ANSWERED_KEY]
 
 
+async def test_an_answer_that_the_broker_refuses_is_given_again(house: House) -> None:
+    """Whoever starts would wait for it in vain."""
+    first = await house.start("a")
+
+    async def refuse_next(_incarnation: str) -> None:
+        house.log.refusing = [PublishOutcome.REJECTED]
+
+    first.instances.answers.append(refuse_next)
+    second = await house.start("b")
+    waiting = asyncio.create_task(second.instances.await_answers())
+    await house.clock.advance(1)
+    assert not waiting.done()
+    await house.clock.advance(1)
+    assert waiting.done()
+    assert house.log.keys[-1] == ANSWERED_KEY
+
+
 async def test_one_that_is_dead_and_not_yet_missed_is_waited_for_a_while(house: House) -> None:
     """Five seconds; the first instance of all waits for nobody."""
     first = await house.start("a")
@@ -180,10 +223,11 @@ async def test_the_first_sign_is_repeated_until_it_is_confirmed(house: House) ->
         PublishOutcome.BROKER_UNAVAILABLE,
         PublishOutcome.UNKNOWN_OUTCOME,
         PublishOutcome.UNROUTABLE,
+        PublishOutcome.REJECTED,  # as a stream does that has no leader
     ]
     first = await house.start("a")
-    await house.clock.advance(1)
-    await house.clock.advance(1)
+    for _ in range(4):
+        await house.clock.advance(1)
     assert house.log.keys == []
     await house.clock.advance(1)
     assert house.log.keys == [STARTED_KEY]

@@ -22,6 +22,9 @@ class MemoryLog:
         """The broker is: nothing is taken."""
         self.refusing: list[PublishOutcome] = []
         """Outcomes of the next messages, which are not taken."""
+        self.confirming = asyncio.Event()
+        """What confirms wait for; a test may clear it."""
+        self.confirming.set()
         self._readers: list[Callable[[Delivery], None]] = []
 
     def attach(self, read: Callable[[Delivery], None]) -> None:
@@ -44,6 +47,7 @@ class MemoryLog:
         self.messages.append(message)
         for read in list(self._readers):
             read(to_delivery(message, len(self.messages) - 1))
+        await self.confirming.wait()
         return PublishOutcome.CONFIRMED
 
     @property
