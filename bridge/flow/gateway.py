@@ -10,11 +10,12 @@ from bridge.flow.admission import MAX_FAILED_SIGN_INS, Admission
 from bridge.flow.pace import Pace, banned
 from bridge.flow.ports import Admitted, Client, ConnectRefused, ConnectRequest
 from bridge.flow.reconnects import Reconnects
-from bridge.flow.recoveries import Recoveries, read_wish
+from bridge.flow.recoveries import Recoveries
 from bridge.flow.replays import Replays
 from bridge.flow.rooms import Rooms
 from bridge.flow.session import Pending, Session, Sessions
 from bridge.flow.uplink import Uplink, size_of
+from bridge.flow.wishes import read_wish
 from bridge.model import Argument, Command, Principal, Refuse
 from bridge.rules.command_plan import client_scope, plan_connect, render_refusal_ack
 from bridge.rules.compile import Rules

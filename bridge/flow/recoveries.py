@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from msgspec import Struct, structs
+from msgspec import structs
 
-from bridge.errors import Code
 from bridge.flow.control import Covers
 from bridge.flow.handovers import Handovers, Wanted
-from bridge.flow.ports import Admitted, Client, ConnectRequest
+from bridge.flow.ports import Admitted, Client
 from bridge.flow.replays import Replays
 from bridge.flow.rooms import Rooms
 from bridge.flow.session import Entry, Session
-from bridge.model import EVERYONE, Place, Principal, Refuse
+from bridge.flow.wishes import Wish, to_key
+from bridge.model import EVERYONE, Place, Principal
 from bridge.rules.command_plan import plan_connect
-from bridge.rules.since import Age, Since, parse_since
+from bridge.rules.since import Age
 from bridge.state.cursors import parse_cursor
 from bridge.state.lost_sessions import LostSession, LostSessions
 from bridge.state.memberships import Memberships
@@ -29,37 +28,6 @@ from bridge.state.progress import Behind, Progress
 _SECRET_BYTES: Final = 16
 _PATIENCE: Final = 8.0
 """Seconds that a client waits for its session at most: the edge gives up soon after."""
-
-
-class Wish(Struct, frozen=True, kw_only=True):
-    """What a client that connects says of what it had before."""
-
-    recovers: bool
-    """It wants cursors, and to be able to come back."""
-    key: str | None = None
-    """Of the session that it had."""
-    pid: str | None = None
-    """The secret that it showed for it."""
-    offset: object = None
-    """The last cursor that it got in that session, unless it is something else."""
-    since: Since | None = None
-    """What it has of the rooms that it will be in by itself."""
-
-
-def read_wish(request: ConnectRequest) -> Wish | Refuse:
-    """What the `auth` of a CONNECT packet says of recovery."""
-    auth = request.auth if isinstance(request.auth, dict) else {}
-    since = None
-    if auth.get("since") is not None:
-        since = parse_since(auth["since"])
-        if since is None:
-            text = 'since: Expected an offset, or an age such as "30s"'
-            return Refuse(code=Code.VALIDATION_FAILED, message=text)
-    pid = auth.get("pid")
-    if pid is None:
-        return Wish(recovers=request.recovers, since=since)
-    shown = pid if isinstance(pid, str) else ""
-    return Wish(recovers=True, key=_to_key(shown), pid=shown, offset=auth.get("offset"), since=since)
 
 
 class Recoveries:
@@ -142,7 +110,7 @@ class Recoveries:
         pid = None
         if wish.recovers:
             pid = secrets.token_urlsafe(_SECRET_BYTES) if lost is None else wish.pid
-            session.key = _to_key(pid or "")
+            session.key = to_key(pid or "")
             self._here[session.key] = session
         if pid is not None or extra:
             extra["offset"] = (
@@ -269,7 +237,3 @@ class Recoveries:
         return all(
             room == EVERYONE or room in due or self._rooms.may_enter(session, room) for room in lost.rooms
         )
-
-
-def _to_key(pid: str) -> str:
-    return hashlib.sha256(pid.encode("utf-8", "surrogatepass")).hexdigest()[:32]
