@@ -10,7 +10,7 @@ from bridge.flow.admission import MAX_FAILED_SIGN_INS, Admission
 from bridge.flow.pace import Pace, banned
 from bridge.flow.ports import Admitted, Client, ConnectRefused, ConnectRequest
 from bridge.flow.reconnects import Reconnects
-from bridge.flow.recoveries import Recoveries
+from bridge.flow.recoveries import AtHand, Recoveries
 from bridge.flow.replays import Replays
 from bridge.flow.rooms import Rooms
 from bridge.flow.session import Pending, Session, Sessions
@@ -87,9 +87,9 @@ class BridgeGateway:
             return self._turned_away(client, request, wish)
         besides = (client.connection_id, self._recoveries.connection_of(wish) or "")
         principal = self._admission.check_handshake(namespace, words, request, besides)
-        since = None
+        at_hand = AtHand()
         if isinstance(principal, Principal) and (wish.key is not None or wish.since is not None):
-            since = await self._recoveries.prepare(client, principal, wish)
+            at_hand = await self._recoveries.prepare(client, principal, wish)
             principal = self._admission.check_handshake(namespace, words, request, besides)  # time has passed
         elif not isinstance(principal, Refuse) and not self._replays.is_ready:
             await self._replays.wait_until_ready()  # what its rooms hold is not known yet
@@ -106,7 +106,7 @@ class BridgeGateway:
         if principal is not None:
             self._sessions.sign_in(session, principal)
         self._metrics.clients.labels(namespace.pattern).inc()
-        return self._recoveries.admit(session, wish, since)
+        return self._recoveries.admit(session, wish, at_hand)
 
     def connected(self, client: Client) -> None:
         """Let a signed-in client see the namespace; give the other one its time to sign in."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from msgspec import structs
+from msgspec import Struct, structs
 
 from bridge.flow.control import Covers
 from bridge.flow.handovers import Handovers, Wanted
@@ -20,7 +20,6 @@ from bridge.flow.wishes import Wish, to_key
 from bridge.model import EVERYONE, Place, Principal
 from bridge.rules.command_plan import plan_connect
 from bridge.rules.since import Age
-from bridge.state.cursors import parse_cursor
 from bridge.state.lost_sessions import LostSession, LostSessions
 from bridge.state.memberships import Memberships
 from bridge.state.progress import Behind, Progress
@@ -28,6 +27,15 @@ from bridge.state.progress import Behind, Progress
 _SECRET_BYTES: Final = 16
 _PATIENCE: Final = 8.0
 """Seconds that a client waits for its session at most: the edge gives up soon after."""
+
+
+class AtHand(Struct, frozen=True, kw_only=True):
+    """What a client may have of what it wishes, as far as that took time to find."""
+
+    session: bool = False
+    """Its session is here, and nobody has a newer one."""
+    since: Place | None = None
+    """The place that its `since` names."""
 
 
 class Recoveries:
@@ -76,32 +84,34 @@ class Recoveries:
         session = self._here.get(wish.key) if wish.key is not None else None
         return None if session is None else session.client.connection_id
 
-    async def prepare(self, client: Client, principal: Principal, wish: Wish) -> Place | None:
-        """Have what a client comes back to at hand; returns the place that its `since` names.
+    async def prepare(self, client: Client, principal: Principal, wish: Wish) -> AtHand:
+        """Have what a client comes back to at hand.
 
         The one thing about a recovery that takes time: others may have the session, and this instance may
-        not have read yet what the client has seen.
+        not have read yet what the client has seen. While it still reads what its log held at the start
+        nothing can be had: of what is behind that, nobody would be sent the rest.
         """
+        has_session, since = False, None
         with suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE):
                 await self._replays.wait_until_ready()
-                if wish.key is not None and await self._bring(client, principal, wish.key):
-                    cursor = parse_cursor(wish.offset) if isinstance(wish.offset, str) else None
-                    if cursor is not None:
-                        await self._replays.wait_for(cursor.live)
+                if wish.key is not None and self._replays.is_ready:
+                    has_session = await self._bring(client, principal, wish.key)
+                    if has_session and wish.cursor is not None:
+                        await self._replays.wait_for(wish.cursor.live)
                 if wish.since is not None:
-                    return await self._replays.find(wish.since, None)
-        return None
+                    since = await self._replays.find(wish.since, None)
+        return AtHand(session=has_session, since=since)
 
-    def admit(self, session: Session, wish: Wish, since: Place | None) -> Admitted:
-        """Say how the session of a client begins that is about to be connected; `since` is of `prepare`."""
+    def admit(self, session: Session, wish: Wish, at_hand: AtHand) -> Admitted:
+        """Say how the session of a client begins that is about to be connected, with what `prepare` found."""
         extra: dict[str, object] = {}
         if wish.key is not None:
-            session.entry = self._find_entry(session, wish)
+            session.entry = self._find_entry(session, wish) if at_hand.session else None
             self._replays.count("session", session.entry is not None)
             extra["recovered"] = session.entry is not None
         if wish.since is not None and session.entry is None:
-            behind = None if since is None else Behind(base=since)
+            behind = None if at_hand.since is None else Behind(base=at_hand.since)
             if session.principal is not None and behind is not None and self._replays.holds(behind):
                 session.entry = Entry(behind=behind, has_values=not isinstance(wish.since, Age))
             self._replays.count_since(wish.since, session.entry is not None)
@@ -209,22 +219,22 @@ class Recoveries:
         return None if lost is None or (lost.identity, lost.namespace) != (identity, namespace) else lost
 
     def _find_entry(self, session: Session, wish: Wish) -> Entry | None:
-        """Take the lost session of the client that is back, if it may have all of it and nothing is amiss."""
+        """Take the lost session of the client that is back, if it may have all of it and nothing is amiss.
+
+        Else it stays, since a client that does not get it by a wrong offset may mend that.
+        """
         principal = session.principal
         if principal is None or wish.key is None:
             return None
         client = session.client
         lost = self._fetch(wish.key, principal.identity, client.namespace, client.connection_id)
-        if lost is None:
+        if lost is None or (wish.cursor is None and wish.offset is not None):
+            return None
+        behind = lost.progress.locate(wish.cursor, lost.rooms)
+        if behind is None or not self._replays.holds(behind) or not self._may_have(session, lost):
             return None
         self._lost.take(lost.key, self._clock())
         self._handovers.claim(lost)
-        cursor = parse_cursor(wish.offset) if isinstance(wish.offset, str) else None
-        if cursor is None and wish.offset is not None:
-            return None
-        behind = lost.progress.locate(cursor, lost.rooms)
-        if behind is None or not self._replays.holds(behind) or not self._may_have(session, lost):
-            return None
         marks = {room: max(lost.rooms[room], mark) for room, mark in behind.unsure.items()}
         return Entry(behind=behind, lost=structs.replace(lost, rooms={**lost.rooms, **marks}))
 

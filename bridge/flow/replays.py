@@ -99,6 +99,8 @@ class Replays:
         Without `rooms` they are those that clients are in by themselves, from their beginning.
         """
         await self.wait_until_ready()
+        if not self.is_ready:
+            return None  # what is behind the place is still being read, and then sent to nobody
         if isinstance(since, Age):
             return self._window.reach_back(since.seconds)
         place = since.live

@@ -10,6 +10,7 @@ from bridge.errors import Code
 from bridge.flow.ports import ConnectRequest
 from bridge.model import Refuse
 from bridge.rules.since import Since, parse_since
+from bridge.state.cursors import Cursor, parse_cursor
 
 
 class Wish(Struct, frozen=True, kw_only=True):
@@ -25,6 +26,11 @@ class Wish(Struct, frozen=True, kw_only=True):
     """The last cursor that it got in that session, unless it is something else."""
     since: Since | None = None
     """What it has of the rooms that it will be in by itself."""
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """What `offset` names; None where it is left out, or names nothing."""
+        return parse_cursor(self.offset) if isinstance(self.offset, str) else None
 
 
 def read_wish(request: ConnectRequest) -> Wish | Refuse:

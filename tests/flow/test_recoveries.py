@@ -9,7 +9,6 @@ import pytest
 from bridge.errors import Code
 from bridge.flow.ports import Admitted, ConnectRefused, ConnectRequest
 from bridge.model import EVERYONE
-from bridge.rules.compile import Rules
 from tests.flow.test_replays import BIG, Log, cursor, log, sit, texts
 from tests.support.club import Club
 from tests.support.fakes import RecordingClient, settle
@@ -158,6 +157,25 @@ async def test_an_offset_that_is_none_begins_anew(club: Club, log: Log, page: Pa
     assert not page.recovered
     assert page.pid != old
     assert club.memberships.rooms_of("/hall", page.client) == (EVERYONE, "user:ann")
+
+
+async def test_a_wrong_offset_does_not_use_the_session_up(log: Log, page: Page) -> None:
+    """Nor does a token that allows less: whoever has the right ones gets all of it."""
+    await page.connect()
+    await sit(page.client)
+    await log.say("d")
+    page.drop()
+    await log.say("e")
+    pid, offset = page.pid, page.offset
+    for wrong in ({"offset": "19-00000000"}, {"offset": 5}, {"token": page.club.token("ann", tables=["2"])}):
+        page.pid, page.offset = pid, offset
+        await page.connect(**wrong)
+        assert not page.recovered
+        page.client.leave()
+    page.pid, page.offset = pid, offset
+    await page.connect()
+    assert page.recovered
+    assert page.texts == ["e"]
 
 
 async def test_an_offset_of_before_the_session_is_as_none(log: Log, page: Page) -> None:
@@ -417,38 +435,6 @@ async def test_a_big_gap_is_filled_in_portions(club: Club, log: Log, page: Page)
     page.client.leave()
     await club.clock.advance(300)
     assert club.left_over() == {}
-
-
-async def test_whoever_comes_while_the_log_is_read_has_its_rooms_from_its_end_on(club_rules: Rules) -> None:
-    """Nothing of what the log held at the start was sent to it: it counts neither as had nor as missed."""
-    club = Club(club_rules, ready=False)
-    log, page = Log(club), Page(club)
-    await log.say("old")
-    connecting = asyncio.ensure_future(page.try_connect())
-    await settle()
-    await club.clock.advance(5)  # nobody is let wait for longer
-    page.take(await connecting)
-    await sit(page.client)
-    await log.say("older than the start")
-    club.recoveries.caught_up()
-    assert set(club.memberships.marks("/hall", page.client).values()) == {13}
-    page.drop()
-    await log.say("new")
-    await page.connect()
-    assert page.recovered
-    assert page.texts == ["new"]
-
-
-async def test_an_instance_that_starts_lets_those_wait_who_come_back(club_rules: Rules) -> None:
-    """It learns of their sessions, and of what they missed, from the log."""
-    club = Club(club_rules, ready=False)
-    page = Page(club)
-    page.pid = "of another run"
-    connecting = asyncio.ensure_future(page.try_connect())
-    await settle()
-    assert not connecting.done()
-    club.recoveries.caught_up()
-    page.take(await connecting)
 
 
 async def test_since_on_connect_is_for_the_rooms_that_one_is_in_by_itself(club: Club, log: Log) -> None:

@@ -15,10 +15,12 @@ CHECKSUM = 0xABCD0000
 class Log:
     """Numbers events as a stream does, with holes, and lets the instance read them."""
 
-    def __init__(self, club: Club) -> None:
+    def __init__(self, club: Club, *, caught_up: bool = True) -> None:
+        """`caught_up` says that the club has read what the log held at its start."""
         self._club = club
         self._offsets = count(10, 3)
-        club.downlink.caught_up()
+        if caught_up:
+            club.downlink.caught_up()
 
     async def say(
         self, *texts: str, table: str = "1", key: str = "said", timestamp: float | None = None

@@ -237,6 +237,12 @@ class Club:
         self.control.register(self.control_messages)
         self._numbers = count(1)
 
+    def catch_up(self) -> None:
+        """The log as it was at the start has been read."""
+        self.downlink.caught_up()
+        self.recoveries.caught_up()
+        self.control.caught_up()
+
     def _read(self, delivery: Delivery) -> None:
         """Take a message that this instance, or another, has put into the log."""
         self.fanout.send(self.log_messages.take(delivery, self.clock.wall))
