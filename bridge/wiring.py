@@ -48,6 +48,7 @@ from bridge.state.history import History
 from bridge.state.lost_sessions import LostSessions
 from bridge.state.memberships import Memberships
 from bridge.state.presence import PresenceTable
+from bridge.state.recent_orders import RecentOrders
 from bridge.state.remembered import Remembered
 from bridge.state.retained import Retained
 from bridge.state.verdicts import Exclusions, Revocations
@@ -152,6 +153,7 @@ class Clients:
         self.recoveries = Recoveries(
             lost=lost,
             handovers=self.handovers,
+            orders=RecentOrders(config.recovery.window),
             replays=people.replays,
             rooms=people.rooms,
             memberships=people.memberships,

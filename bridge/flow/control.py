@@ -142,10 +142,11 @@ class Control:
         self._exclusions = exclusions
         self._dropped = 0
         self._warming_up = True
-        self.on_ended: Callable[[Covers], None] = lambda _: None
-        """Told which sessions were ended, so that those who are away are not awaited any more."""
-        self.on_evicted: Callable[[Covers, str], None] = lambda *_: None
-        """Told which sessions had to leave a room, so that those who are away do not come back into it."""
+        self.on_ended: Callable[[Covers, int | None], None] = lambda *_: None
+        """Told which sessions were ended, so that those who are away are not awaited any more; and the
+        offset of the order, for those whose instance had not read it. None came from the state."""
+        self.on_evicted: Callable[[Covers, str, int | None], None] = lambda *_: None
+        """Told likewise which had to leave a room, so that those who are away do not come back into it."""
         self.on_verdict: Callable[[VerdictKey, Verdict, Delivery, float], None] = lambda *_: None
         """Told of each revocation and ban that is read, after it was noted, so that it may be kept."""
 
@@ -171,7 +172,7 @@ class Control:
                 if session.principal is not None and self._revocations.covers(session.principal, now):
                     self._end(session, _REVOKED, session.namespace.auth.revoked)
                     ended += 1
-            self.on_ended(self._to_covers(Selection(identity=identity)))
+            self.on_ended(self._to_covers(Selection(identity=identity)), delivery.offset)
             self._note(delivery, order, ended)
         self.on_verdict((REVOKE_KEY, identity), verdict, delivery, now)
         return ()
@@ -185,7 +186,7 @@ class Control:
             selection = Selection(identity=identity, system=order.system)
             ended = 0
             if until > now:
-                ended = self._end_all(selection, excluded(until - now))
+                ended = self._end_all(selection, excluded(until - now), delivery)
             self._note(delivery, order, ended)
         self.on_verdict((BAN_KEY, order.system or "", identity), verdict, delivery, now)
         return ()
@@ -194,15 +195,16 @@ class Control:
         identity = self._to_identity(order.user, order.tenant)
         selection = Selection(identity=identity, system=order.system, namespace=order.namespace)
         if self._warming_up:
-            self.on_ended(self._to_covers(selection))  # others may have handed over some of them before
+            # Others may have handed over some of them before.
+            self.on_ended(self._to_covers(selection), delivery.offset)
         else:
-            self._note(delivery, order, self._end_all(selection, _DISCONNECTED))
+            self._note(delivery, order, self._end_all(selection, _DISCONNECTED, delivery))
         return ()
 
     def _evict(self, order: Evict, delivery: Delivery, now: float) -> Sequence[Emission]:
         identity = None if order.user is None else self._to_identity(order.user, order.tenant)
         selection = Selection(identity=identity, system=order.system, namespace=order.namespace)
-        self.on_evicted(self._to_covers(selection), order.room)
+        self.on_evicted(self._to_covers(selection), order.room, delivery.offset)
         if self._warming_up:
             return ()
         inside = [
@@ -213,11 +215,11 @@ class Control:
         self._note(delivery, order, len(inside))
         return ()
 
-    def _end_all(self, selection: Selection, refuse: Refuse) -> int:
+    def _end_all(self, selection: Selection, refuse: Refuse, delivery: Delivery) -> int:
         sessions = list(self._sessions_of(selection))
         for session in sessions:
             self._end(session, refuse)
-        self.on_ended(self._to_covers(selection))
+        self.on_ended(self._to_covers(selection), delivery.offset)
         return len(sessions)
 
     def _sessions_of(self, selection: Selection) -> Iterator[Session]:
@@ -238,6 +240,8 @@ class Control:
 
     def _to_covers(self, selection: Selection) -> Covers:
         def covers(identity: str, namespace: str) -> bool:
+            if selection.identity not in (None, identity):
+                return False  # nearly all: many sessions are held against many orders
             found = self._rules.match_namespace(namespace)
             return found is not None and selection.covers(identity, found[0], namespace)
 

@@ -70,17 +70,24 @@ class Handovers:
         self._peers = peers
         self._writer = writer
         self._clock = clock
+        self._keep: Callable[[LostSession, float], None] = lambda *_: None
         self._claims: set[asyncio.Task[object]] = set()
         messages.register(HANDED_OVER, HandedOver, self._take_handed_over)
         messages.register(CLAIMED, Claimed, self._take_claimed)
 
-    def serve(self, give: Callable[[Wanted], LostSession | None]) -> None:
-        """Let `give` answer the others: it parts with a session, even with one whose client is connected."""
+    def serve(
+        self, give: Callable[[Wanted], LostSession | None], keep: Callable[[LostSession, float], None]
+    ) -> None:
+        """Let `give` answer the others: it parts with a session, even with one whose client is connected.
+
+        `keep` is given the sessions of instances that stop, each with the seconds since it was lost.
+        """
 
         async def answer(wanted: Wanted) -> LostSession | None:
             return give(wanted)
 
         self._peers.answer(_QUESTION, Wanted, answer)
+        self._keep = keep
 
     async def find(self, wanted: Wanted) -> LostSession | None:
         """Ask all others for a session; the one that has it parts with it."""
@@ -122,8 +129,7 @@ class Handovers:
     def _take_handed_over(self, given: HandedOver, delivery: Delivery, now: float) -> tuple[Emission, ...]:
         on_its_way = 0.0 if delivery.timestamp is None else max(0.0, now - delivery.timestamp)
         for aged in given.sessions:
-            shared = msgspec.structs.replace(aged.session, shared=True)
-            self._lost.put(shared, self._clock(), aged.age + on_its_way)
+            self._keep(msgspec.structs.replace(aged.session, shared=True), aged.age + on_its_way)
         return ()
 
     def _take_claimed(self, claimed: Claimed, _delivery: Delivery, _now: float) -> tuple[Emission, ...]:

@@ -23,6 +23,7 @@ from bridge.rules.since import Age
 from bridge.state.lost_sessions import LostSession, LostSessions
 from bridge.state.memberships import Memberships
 from bridge.state.progress import Behind, Progress
+from bridge.state.recent_orders import RecentOrders
 
 _SECRET_BYTES: Final = 16
 _PATIENCE: Final = 8.0
@@ -48,6 +49,7 @@ class Recoveries:
         self,
         *,
         lost: LostSessions,
+        orders: RecentOrders,
         handovers: Handovers,
         replays: Replays,
         rooms: Rooms,
@@ -63,9 +65,10 @@ class Recoveries:
         self._memberships = memberships
         self._clock = clock
         self._wall = wall
+        self._orders = orders
         self._here: dict[str, Session] = {}
         """Sessions whose clients are connected, and may come back."""
-        handovers.serve(self._give)
+        handovers.serve(self._give, self._keep)
 
     def caught_up(self) -> None:
         """All that was in the log at the start has been read: nobody here has received any of it.
@@ -171,24 +174,30 @@ class Recoveries:
                 rooms=self._memberships.marks(client.namespace, client),
                 due=session.due,
                 progress=progress,
+                lost_at=self._replays.head.offset,
             )
             self._lost.put(lost, self._clock())
         elif entry is not None and entry.lost is not None:  # it was cut before it was connected
             self._lost.put(entry.lost, self._clock())
 
-    def forget(self, covers: Covers) -> None:
-        """Let none of the lost sessions come back that an operator ended."""
+    def forget(self, covers: Covers, offset: int | None) -> None:
+        """Let none of the lost sessions come back that an operator ended; the order stands at `offset`."""
         self._lost.forget(covers)
+        if offset is not None:
+            self._orders.note(offset, covers, None, self._clock())
 
-    def evict(self, covers: Covers, room: str) -> None:
+    def evict(self, covers: Covers, room: str, offset: int | None) -> None:
         """Let no lost session that is meant come back into a room that an operator emptied."""
         self._lost.evict(covers, room)
+        if offset is not None:
+            self._orders.note(offset, covers, room, self._clock())
 
     def forget_all(self) -> None:
         """The log began anew, or with a gap: no cursor means anything any more, and clients must know."""
         for session in list(self._here.values()):
             session.client.evict()
         self._lost.clear()
+        self._orders.clear()
 
     async def _bring(self, client: Client, principal: Principal, key: str) -> bool:
         """Have the session among the lost ones here, from wherever it is; whether there is one."""
@@ -197,8 +206,14 @@ class Recoveries:
         wanted = Wanted(key=key, identity=principal.identity, namespace=client.namespace)
         found = await self._handovers.find(wanted)
         if found is not None:
-            self._lost.put(found, self._clock())
-        return found is not None
+            self._keep(found)
+        return self._lost.get(key, self._clock()) is not None
+
+    def _keep(self, lost: LostSession, age: float = 0.0) -> None:
+        """Keep a session of another instance, lost `age` seconds ago, as operators want it by now."""
+        obedient = self._orders.apply(lost)
+        if obedient is not None:
+            self._lost.put(obedient, self._clock(), age)
 
     def _give(self, wanted: Wanted) -> LostSession | None:
         """Part with a session for another instance, to which its client has come."""

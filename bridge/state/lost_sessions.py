@@ -29,8 +29,15 @@ class LostSession(Struct, frozen=True, kw_only=True):
     due: tuple[str, ...]
     """Those of them that it joined by itself, when it connected."""
     progress: Progress
+    lost_at: int
+    """The offset up to which its instance had read the log then: its client has seen nothing newer in it,
+    and no later order of an operator was obeyed there."""
     shared: bool = False
     """Whether other instances were given it too."""
+
+    def leave(self, room: str) -> "LostSession":
+        """The same without a room."""
+        return structs.replace(self, rooms={name: mark for name, mark in self.rooms.items() if name != room})
 
 
 class LostSessions:
@@ -90,8 +97,7 @@ class LostSessions:
         """Take a room out of those of whose identity and namespace this is true."""
         for key, (until, lost) in self._kept.items():
             if room in lost.rooms and covers(lost.identity, lost.namespace):
-                rooms = {name: mark for name, mark in lost.rooms.items() if name != room}
-                fewer = structs.replace(lost, rooms=rooms)
+                fewer = lost.leave(room)
                 self._bytes += _size_of(fewer) - _size_of(lost)
                 self._kept[key] = (until, fewer)
 

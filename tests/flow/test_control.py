@@ -211,8 +211,8 @@ async def test_those_who_are_away_are_not_awaited_any_more(club: Club) -> None:
     for instance in (club, Club(club.rules)):
         ended.clear()
         evicted.clear()
-        instance.control.on_ended = ended.append
-        instance.control.on_evicted = lambda covers, room: evicted.append((covers, room))
+        instance.control.on_ended = lambda covers, _: ended.append(covers)
+        instance.control.on_evicted = lambda covers, room, _: evicted.append((covers, room))
         await order(instance, "user.revoke", user="ann")
         await order(instance, "user.ban", user="ann", seconds=5, system=system)
         await order(instance, "user.disconnect", user="ann", namespace="/table/{table}")

@@ -24,6 +24,7 @@ def lose(key: str, rooms: int = 1) -> LostSession:
         rooms={f"room:{number}": number for number in range(rooms)},
         due=("room:0",),
         progress=Progress(start=Place(3, 3)).join(("room:0",), Place(1, 1), Place(5, 5), 7, {}),
+        lost_at=5,
     )
 
 
@@ -42,7 +43,10 @@ class Instance:
         self.handovers = Handovers(
             self.lost, peers, member.messages, member.writer, lambda: street.clock.steady
         )
-        self.handovers.serve(lambda asked: self.lost.take(asked.key, self.clock.steady))
+        self.handovers.serve(
+            lambda asked: self.lost.take(asked.key, self.clock.steady),
+            lambda session, age: self.lost.put(session, self.clock.steady, age),
+        )
 
     @property
     def keys(self) -> list[str]:
@@ -79,7 +83,7 @@ async def test_the_one_that_has_a_session_parts_with_it(street: Street) -> None:
 async def test_an_answer_that_was_not_asked_for_is_none(street: Street) -> None:
     """Whatever another instance may say."""
     first, second = await add(street), await add(street)
-    second.handovers.serve(lambda _: lose("another"))
+    second.handovers.serve(lambda _: lose("another"), lambda *_: None)
     assert await first.handovers.find(wanted("a")) is None
 
 

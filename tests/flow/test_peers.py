@@ -10,9 +10,10 @@ from structlog.testing import capture_logs
 
 from bridge.flow.own_messages import OwnMessages, OwnWriter
 from bridge.flow.peers import Peers
-from bridge.model import INSTANCES_EXCHANGE, Delivery, PublishMessage, PublishOutcome
+from bridge.model import INSTANCES_EXCHANGE, Delivery
 from tests.support.fakes import Clock, settle
-from tests.support.house import Member, MemoryLog, to_delivery
+from tests.support.house import Member, MemoryLog
+from tests.support.row import Wire
 
 
 class Ask(Struct):
@@ -25,26 +26,6 @@ class Told(Struct):
     """What is answered."""
 
     by: str
-
-
-class Wire:
-    """`bridge.instances` in memory: hands a message to those whose key it carries."""
-
-    def __init__(self) -> None:
-        self.queues: dict[str, list[OwnMessages]] = {}
-        self.published: list[PublishMessage] = []
-        self.away = False
-
-    async def publish(self, message: PublishMessage) -> PublishOutcome:
-        """Deliver at once; answers are there before the confirm."""
-        if self.away:
-            return PublishOutcome.BROKER_UNAVAILABLE
-        assert message.exchange == INSTANCES_EXCHANGE
-        self.published.append(message)
-        for messages in self.queues.get(message.routing_key, []):
-            messages.take(to_delivery(message, 0), 0.0)
-        await asyncio.sleep(0)
-        return PublishOutcome.CONFIRMED
 
 
 class Street:

@@ -17,6 +17,7 @@ def lose(key: str, identity: str = "ann", *, shared: bool = False) -> LostSessio
         rooms={"": 3},
         due=(),
         progress=Progress(start=Place(3, 3)),
+        lost_at=5,
         shared=shared,
     )
 

@@ -20,7 +20,7 @@ from bridge.flow.oddities import Oddities
 from bridge.flow.own_messages import OwnMessages, OwnWriter
 from bridge.flow.pace import Pace
 from bridge.flow.peers import Peers
-from bridge.flow.ports import Client, ConnectRefused, ConnectRequest
+from bridge.flow.ports import Client, ConnectRefused, ConnectRequest, Publisher
 from bridge.flow.presence import Presence
 from bridge.flow.reconnects import Reconnects
 from bridge.flow.recoveries import Recoveries
@@ -36,6 +36,7 @@ from bridge.state.history import History
 from bridge.state.lost_sessions import LostSessions
 from bridge.state.memberships import Memberships
 from bridge.state.presence import PresenceTable
+from bridge.state.recent_orders import RecentOrders
 from bridge.state.remembered import Remembered
 from bridge.state.retained import Retained
 from bridge.state.verdicts import Exclusions, Revocations
@@ -143,9 +144,21 @@ def compile_club(folder: Path) -> Rules:
 class Club:
     """One instance without its edges; made inside the running loop, whose time is its clock's."""
 
-    def __init__(self, rules: Rules, *, ready: bool = True) -> None:
-        """`ready` says that the log as it was at the start has been read."""
-        self.clock = Clock()
+    def __init__(
+        self,
+        rules: Rules,
+        *,
+        ready: bool = True,
+        name: str = "club",
+        clock: Clock | None = None,
+        log: Publisher | None = None,
+        wire: Publisher | None = None,
+    ) -> None:
+        """`ready` says that the log as it was at the start has been read.
+
+        Clubs that know one another share a clock, a log, which hands over what it holds, and a wire.
+        """
+        self.clock = clock or Clock()
         self.clock.drive_loop()
         self.rules = rules
         self.metrics = Metrics()
@@ -164,10 +177,10 @@ class Club:
         self.log = MemoryLog()
         self.log.attach(self._read)
         self.log_messages, self.control_messages = OwnMessages("log"), OwnMessages("log")
-        self.writer = OwnWriter(self.log, "log", wall)
-        self.instances = Instances("club", self.log_messages, self.writer, HEARTBEAT)
+        self.writer = OwnWriter(log or self.log, "log", wall)
+        self.instances = Instances(name, self.log_messages, self.writer, HEARTBEAT)
         self.plans, self.table = PresencePlans(rules), PresenceTable(self.instances.incarnation)
-        self.occupancy = Occupancy(self.plans, self.table, self.instances, self.log, "log", wall)
+        self.occupancy = Occupancy(self.plans, self.table, self.instances, log or self.log, "log", wall)
         self.presence = Presence(self.plans, self.table, self.instances, self.writer, self.occupancy, wall)
         self.presence.register(self.log_messages)
         self.retained = Retained(100, 1_000_000)
@@ -200,13 +213,15 @@ class Club:
         )
         self.fanout.head = self.window.head
         self.lost = LostSessions(rules.config.recovery.window, rules.config.recovery.sessions)
-        self.peers = Peers(self.instances, OwnMessages(), self.writer)
+        self.peer_messages = OwnMessages("log")
+        self.peers = Peers(self.instances, self.peer_messages, OwnWriter(wire or self.log, "log", wall))
         self.handovers = Handovers(
             self.lost, self.peers, self.log_messages, self.writer, lambda: self.clock.steady
         )
         self.recoveries = Recoveries(
             lost=self.lost,
             handovers=self.handovers,
+            orders=RecentOrders(rules.config.recovery.window),
             replays=self.replays,
             rooms=self.rooms,
             memberships=self.memberships,
@@ -235,7 +250,8 @@ class Club:
         self.control.on_ended = self.recoveries.forget
         self.control.on_evicted = self.recoveries.evict
         self.control.register(self.control_messages)
-        self._numbers = count(1)
+        self.numbers = count(1)
+        """Of clients and their connections."""
 
     def catch_up(self) -> None:
         """The log as it was at the start has been read."""
@@ -269,7 +285,7 @@ class Club:
         slow: bool = False,
     ) -> RecordingClient | ConnectRefused:
         """Connect as the edge does it; a slow client takes one replay at a time."""
-        number = next(self._numbers)
+        number = next(self.numbers)
         client = RecordingClient(
             self.gateway,
             namespace,
