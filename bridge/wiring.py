@@ -128,6 +128,7 @@ class People:
         self.occupancy.register(shared.presence_messages)
         self.presence = Presence(plans, table, shared.instances, shared.writer, self.occupancy, time.time)
         self.presence.register(shared.log_messages)
+        self.presence.on_read.append(shared.keeper.read_on)
         self.rooms = Rooms(rules, self.memberships, shared.remembered, shared.retained, self.presence)
         self.replays = Replays(self.window, self.memberships, rules.config.limits.outbox_bytes, metrics)
         metrics.rooms.set_function(lambda: self.memberships.room_count)
@@ -152,8 +153,8 @@ class Clients:
         self.handovers = Handovers(lost, shared.peers, shared.log_messages, shared.writer, time.monotonic)
         self.recoveries = Recoveries(
             lost=lost,
-            handovers=self.handovers,
             orders=RecentOrders(config.recovery.window),
+            handovers=self.handovers,
             replays=people.replays,
             rooms=people.rooms,
             memberships=people.memberships,
@@ -215,7 +216,7 @@ class Reading:
             clock=time.time,
             own={
                 LOG_EXCHANGE: shared.log_messages.take,
-                CONTROL_EXCHANGE: shared.control_messages.take,
+                CONTROL_EXCHANGE: shared.keeper.obey,
                 PRESENCE_EXCHANGE: shared.presence_messages.take,
             },
             window=people.window,

@@ -72,6 +72,8 @@ class Presence:
         self._ends: dict[str, asyncio.TimerHandle] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._closing = False
+        self.on_read: list[Callable[[], None]] = []
+        """Told when the log was read up to the moment at which its last epoch began."""
         instances.answers.append(self._answer)
         instances.on_dead.append(self._end_dead)
         instances.on_stopped.append(self._end)
@@ -193,7 +195,10 @@ class Presence:
             self._writer.tell_again(whole=False)
         return self._report(changes, message.at, delivery)
 
-    def _take_asked(self, _message: Asked, _delivery: Delivery, _now: float) -> Sequence[Emission]:
+    def _take_asked(self, message: Asked, _delivery: Delivery, _now: float) -> Sequence[Emission]:
+        if message.by == self._instances.incarnation:
+            for hook in self.on_read:
+                hook()
         if self._instances.lives(self._instances.incarnation):  # else it is from before the start
             self._writer.tell_again(whole=True)
         return ()

@@ -14,9 +14,9 @@ from typing import Final
 import structlog
 from msgspec import structs
 
-from bridge.flow.control import VerdictKey
+from bridge.flow.control import BAN_KEY, REVOKE_KEY, VerdictKey
 from bridge.flow.ports import Publisher, TakeOwn
-from bridge.flow.state_messages import restore, write_value, write_verdict
+from bridge.flow.state_messages import restore, to_order, write_value, write_verdict
 from bridge.model import CONTROL_EXCHANGE, Delivery, Emission, Place, PublishMessage, PublishOutcome
 from bridge.rules.compile import Rules
 from bridge.rules.event_plan import plan_event
@@ -68,6 +68,9 @@ class StateKeeper:
         self._upkeep: Upkeep[Kept | VerdictKey] = Upkeep(state.max_age, state.max_bytes)
         self._reading: float | None = None
         """While the state is read: a time by which what is being read had been written."""
+        self._told: set[int] = set()
+        """Fingerprints of the orders that the state holds, until the log has been read as far."""
+        self._settling = False
         self._warming_up = True
         self._much = state.max_bytes // 16
         self._seen = 0
@@ -77,6 +80,19 @@ class StateKeeper:
     def caught_up(self) -> None:
         """The log was read up to the moment of the start: from here on deliveries are new."""
         self._warming_up = False
+        self.read_on()
+
+    def read_on(self) -> None:
+        """The log was read up to the moment in which the state was: the orders behind it are new."""
+        self._told.clear()
+
+    def obey(self, delivery: Delivery, now: float) -> Sequence[Emission]:
+        """Carry out an order of the log, unless the state has told of it.
+
+        One that does not say when it was given would grow younger by that, and one that is taken back by now
+        would hold again.
+        """
+        return () if _to_fingerprint(delivery) in self._told else self._obey(delivery, now)
 
     def begin_epoch(self) -> None:
         """Something of the log may have been missed: without a state that tells it, values may be stale."""
@@ -105,18 +121,28 @@ class StateKeeper:
 
     def note_verdict(self, key: VerdictKey, verdict: Verdict, delivery: Delivery, now: float) -> None:
         """An order was read that the broker has copied into the state."""
+        if self._settling:
+            return  # it was noted where it stands in the state
         size = _size_of(delivery)
-        if self._find_verdict(key, now) != verdict:
+        if self._last_verdict(key) != verdict:
             self._upkeep.pass_over(size)
             return
+        if verdict.is_taken_back and verdict.stamped and (self._warming_up or self._reading is not None):
+            self._upkeep.pass_over(size)
+            self._upkeep.forget(key)
+            return
         self._note(key, size, now)
-        if not verdict.stamped:
+        if verdict.is_taken_back or not verdict.stamped:
+            # It says when it was made; and no copy stands behind it of what it takes back.
             self._upkeep.hasten(key)
 
     def begin(self) -> None:
         """The state is about to be read from its beginning."""
         self._upkeep.begin()
         self._reading = 0.0
+        self._told.clear()
+        self._revocations.begin()
+        self._exclusions.begin()
 
     def take(self, copies: Sequence[Delivery]) -> None:
         """Take the next deliveries of the state, in order."""
@@ -129,8 +155,15 @@ class StateKeeper:
                 log.exception("state.failed", key=copy.routing_key, offset=copy.offset)
 
     def end(self) -> None:
-        """The state has been read whole."""
+        """The state has been read whole: what it says of users is carried out."""
+        now = self._clock()
         self._reading = None
+        self._settling = True
+        for identity, verdict in self._revocations.end():
+            self._obey(to_order((REVOKE_KEY, identity), verdict), now)
+        for (system, identity), verdict in self._exclusions.end():
+            self._obey(to_order((BAN_KEY, system, identity), verdict), now)
+        self._settling = False
 
     async def run(self, is_eldest: Callable[[], bool], interval: float = _INTERVAL) -> None:
         """Write again what the state would drop, whenever this instance is the eldest, until cancelled.
@@ -177,9 +210,11 @@ class StateKeeper:
                 self._upkeep.pass_over(size)
                 return
         else:
-            verdict = self._find_verdict(key, now)
-            if verdict is not None and not verdict.stamped:
-                self._put_verdict(key, structs.replace(verdict, stamped=True), now)
+            self._stamp(key)
+            if self._find_verdict(key, now) is None:  # once is enough to take something back
+                self._upkeep.pass_over(size)
+                self._upkeep.forget(key)
+                return
         self._upkeep.note(key, size, now)
 
     def _take(self, copy: Delivery, now: float) -> None:
@@ -189,6 +224,7 @@ class StateKeeper:
         if delivery is None:
             return
         if delivery.exchange == CONTROL_EXCHANGE:
+            self._told.add(_to_fingerprint(delivery))
             self._obey(delivery, now)
             return
         plan = plan_event(self._rules, delivery, now)
@@ -218,19 +254,30 @@ class StateKeeper:
             return self._revocations.get(key[1], now)
         return self._exclusions.get(key[1:], now)
 
-    def _put_verdict(self, key: VerdictKey, verdict: Verdict, now: float) -> None:
+    def _last_verdict(self, key: VerdictKey) -> Verdict | None:
+        """Also one that has ended."""
+        return self._revocations.find(key[1]) if len(key) == 2 else self._exclusions.find(key[1:])
+
+    def _stamp(self, key: VerdictKey) -> None:
         if len(key) == 2:
-            self._revocations.put(key[1], verdict, now)
+            self._revocations.stamp(key[1])
         else:
-            self._exclusions.put(key[1:], verdict, now)
+            self._exclusions.stamp(key[1:])
 
     def _to_message(self, key: Kept | VerdictKey, now: float) -> PublishMessage | None:
         """What to write again; None of what need not last any more."""
         if isinstance(key, Kept):
             return write_value(self._name, key.delivery, now) if key.rooms else None
-        verdict = self._find_verdict(key, now)
-        return None if verdict is None else write_verdict(self._name, key, verdict, now)
+        verdict = self._last_verdict(key)
+        if verdict is None or (verdict.until <= now and not verdict.is_taken_back):
+            return None
+        return write_verdict(self._name, key, verdict, now)
 
 
 def _size_of(delivery: Delivery) -> int:
     return len(delivery.body) + _OVERHEAD
+
+
+def _to_fingerprint(delivery: Delivery) -> int:
+    """Of an order: the same in the state as in the log."""
+    return hash((delivery.routing_key, delivery.body, delivery.message_id, delivery.timestamp))

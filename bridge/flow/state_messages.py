@@ -67,14 +67,25 @@ def write_value(state: str, delivery: Delivery, now: float) -> PublishMessage:
 
 def write_verdict(state: str, key: VerdictKey, verdict: Verdict, now: float) -> PublishMessage:
     """The order that led to a verdict, at `now` (epoch seconds)."""
+    order = to_order(key, verdict)
+    origin = Origin(exchange=order.exchange, written=now, timestamp=verdict.time)
+    return _write(state, order.routing_key, order.body, origin)
+
+
+def to_order(key: VerdictKey, verdict: Verdict) -> Delivery:
+    """An order that leads to a verdict, as an operator may have given it."""
     tenant, _, user = key[-1].rpartition("\0")
     body: dict[str, object] = {"user": user, "until": verdict.until}
     if tenant:
         body["tenant"] = tenant
     if len(key) == 3 and key[1]:
         body["system"] = key[1]
-    origin = Origin(exchange=CONTROL_EXCHANGE, written=now, timestamp=verdict.time)
-    return _write(state, BAN_KEY if len(key) == 3 else REVOKE_KEY, msgspec.json.encode(body), origin)
+    return Delivery(
+        exchange=CONTROL_EXCHANGE,
+        routing_key=BAN_KEY if len(key) == 3 else REVOKE_KEY,
+        body=msgspec.json.encode(body),
+        timestamp=verdict.time if verdict.stamped else None,
+    )
 
 
 def _write(state: str, key: str, body: bytes, origin: Origin) -> PublishMessage:

@@ -220,6 +220,93 @@ async def test_an_order_without_a_time_is_given_one(club: Club, other: Club) -> 
     assert await run_once(other) == []
 
 
+async def test_an_order_without_a_time_grows_no_younger_by_being_read_again(club: Club, other: Club) -> None:
+    """From the log behind the state at a start, and from both after a gap: tokens issued since then hold."""
+    unstamped = order("user.revoke", at=None, user="ann")
+    await club.downlink.handle([unstamped])
+    given = club.clock.wall
+    (written,) = await run_once(club)
+    await club.clock.advance(60)
+    ann = await club.connect("ann")
+    await club.clock.advance(60)
+
+    read(other, unstamped, to_copy(written))
+    await other.downlink.handle([unstamped])
+    awake(other)
+    read(club, unstamped, to_copy(written))
+    await club.downlink.handle([unstamped])
+    assert not ann.is_gone
+    for instance in (club, other):
+        verdict = instance.revocations.get("ann", club.clock.wall)
+        assert verdict is not None
+        assert verdict.time == given
+
+
+async def test_an_order_that_has_no_copy_yet_is_the_same_in_the_state(club: Club) -> None:
+    """After a gap nobody's session ends for it again, and a ban is no longer than it was."""
+    orders = [order("user.revoke", at=None, user="ann"), order("user.ban", at=None, user="bob", seconds=60)]
+    await club.downlink.handle(orders)
+    await club.clock.advance(5)
+    ann = await club.connect("ann")
+    read(club, *orders)
+    assert not ann.is_gone
+    assert club.exclusions.ends("hall", "bob", club.clock.wall) == club.clock.wall + 55
+
+
+async def test_the_same_order_given_anew_counts_anew(club: Club, other: Club) -> None:
+    """In the state it stands behind the copy of the first; in the log behind what the state has told."""
+    unstamped = order("user.revoke", at=None, user="ann")
+    await club.downlink.handle([unstamped])
+    (written,) = await run_once(club)
+    await club.clock.advance(60)
+    read(other, unstamped, to_copy(written), unstamped)
+    verdict = other.revocations.get("ann", club.clock.wall)
+    assert verdict is not None
+    assert verdict.time == club.clock.wall
+
+    club.presence.new_epoch()
+    read(club, unstamped, to_copy(written))
+    await club.clock.advance(60)  # the log is read to where the epoch began
+    ann = await club.connect("ann")
+    await club.downlink.handle([unstamped])
+    assert ann.is_gone
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+async def test_what_was_taken_back_stays_so_with_a_copy_behind_it(
+    club: Club, other: Club, stamped: bool
+) -> None:
+    """Which was written in the moment in which the order was taken back."""
+    revoke = order("user.revoke", at=club.clock.wall, user="ann")
+    await club.downlink.handle([revoke])
+    await club.clock.advance(HALF_AGE)
+    (copy,) = map(to_copy, await run_once(club))
+    taken_back = order("user.revoke", at=club.clock.wall if stamped else None, user="ann", until=0)
+    read(other, revoke, copy, taken_back, copy)
+    awake(other)
+    assert other.revocations.get("ann", other.clock.wall) is None
+
+
+@pytest.mark.parametrize("stamped", [True, False])
+async def test_a_taking_back_is_written_once_behind_every_copy(
+    club: Club, other: Club, stamped: bool
+) -> None:
+    """Else the state could end with a copy, once it has dropped what took it back."""
+    now = club.clock.wall
+    await club.downlink.handle([order("user.ban", at=now, user="ann", until=now + 60 * DAY)])
+    await club.clock.advance(HALF_AGE)
+    (copy,) = map(to_copy, await run_once(club))
+    await club.downlink.handle(
+        [order("user.ban", at=club.clock.wall if stamped else None, user="ann", seconds=0)]
+    )
+    (written,) = map(to_copy, await run_once(club))
+    assert await run_once(club) == []
+    read(other, copy, written)
+    awake(other)
+    assert other.exclusions.ends("hall", "ann", other.clock.wall) is None
+    assert await run_once(other) == []
+
+
 async def test_what_the_state_has_lost_is_written_into_it_again(club: Club) -> None:
     """Its stream was deleted while instances run."""
     await club.downlink.handle([menu("soup"), order("user.revoke", at=club.clock.wall, user="ann")])

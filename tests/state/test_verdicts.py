@@ -28,6 +28,27 @@ def test_a_decision_holds_until_its_end() -> None:
     assert len(verdicts) == 0
 
 
+@given(st.permutations([verdict(100), verdict(200), verdict(300, until=0)]))
+def test_what_was_taken_back_does_not_come_back(order: list[Verdict]) -> None:
+    """Whatever of it is read behind."""
+    verdicts = Verdicts[str]()
+    for each in (*order, verdict(100)):
+        verdicts.put("ann", each, NOW)
+    assert verdicts.get("ann", NOW) is None
+    assert verdicts.find("ann") == verdict(300, until=0)
+
+
+def test_what_has_ended_is_remembered_within_the_bound() -> None:
+    """As many as may hold; the one that ended first is forgotten."""
+    verdicts = Verdicts[str](bound=2)
+    for key in ("a", "b", "c"):
+        verdicts.put(key, verdict(200, until=0), NOW)
+        verdicts.put(key, verdict(100), NOW)
+    assert [key for key, _ in verdicts] == []
+    verdicts.put("a", verdict(100), NOW)
+    assert [key for key, _ in verdicts] == ["a"]
+
+
 @given(st.permutations([verdict(100), verdict(200, until=0), verdict(300, until=5_000)]))
 def test_the_latest_decision_wins_when_earlier_ones_are_read_again(order: list[Verdict]) -> None:
     """The state repeats an old one behind a newer one when both were written in one moment."""
@@ -52,6 +73,30 @@ def test_one_that_did_not_say_when_gives_way_to_its_copy_that_does() -> None:
     verdicts.put("ann", verdict(NOW, stamped=False), NOW)
     assert verdicts.put("ann", verdict(950), NOW)
     assert verdicts.get("ann", NOW) == verdict(950)
+
+
+def test_while_the_state_is_read_nothing_changes() -> None:
+    """Then only what is news is told: what it says last, which is not what it says first."""
+    verdicts = Verdicts[str]()
+    verdicts.put("ann", verdict(100), NOW)
+    verdicts.put("eve", verdict(500, stamped=False), NOW)
+    verdicts.begin()
+    for key, each in (
+        ("ann", verdict(NOW, stamped=False)),
+        ("ann", verdict(100)),
+        ("bob", verdict(NOW, stamped=False)),
+        ("bob", verdict(300)),
+        ("bob", verdict(NOW, stamped=False)),
+        ("bob", verdict(300)),
+        ("eve", verdict(NOW, stamped=False)),
+    ):
+        assert not verdicts.put(key, each, NOW)
+        assert verdicts.find(key) is not None
+    assert verdicts.get("ann", NOW) == verdict(100)
+    assert verdicts.get("bob", NOW) is None
+    assert verdicts.end() == [("bob", verdict(NOW, stamped=False))]
+    assert verdicts.put("bob", verdict(NOW, stamped=False), NOW)
+    assert verdicts.get("eve", NOW) == verdict(500, stamped=False)
 
 
 def test_beyond_the_bound_those_go_first_that_have_ended_then_those_that_end_soonest() -> None:

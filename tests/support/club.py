@@ -194,6 +194,7 @@ class Club:
             publisher=self.publisher,
             clock=wall,
         )
+        self.presence.on_read.append(self.keeper.read_on)
         self.rooms = Rooms(rules, self.memberships, self.remembered, self.retained, self.presence)
         self.window = LogWindow(History(10_000_000, 600.0), wall)
         self.replays = Replays(self.window, self.memberships, rules.config.limits.outbox_bytes, self.metrics)
@@ -207,7 +208,7 @@ class Club:
             oddities=oddities,
             metrics=self.metrics,
             clock=wall,
-            own={LOG_EXCHANGE: self.log_messages.take, CONTROL_EXCHANGE: self.control_messages.take},
+            own={LOG_EXCHANGE: self.log_messages.take, CONTROL_EXCHANGE: self.keeper.obey},
             window=self.window,
             keep=self.keeper.keep,
         )
@@ -220,8 +221,8 @@ class Club:
         )
         self.recoveries = Recoveries(
             lost=self.lost,
-            handovers=self.handovers,
             orders=RecentOrders(rules.config.recovery.window),
+            handovers=self.handovers,
             replays=self.replays,
             rooms=self.rooms,
             memberships=self.memberships,
