@@ -143,7 +143,13 @@ class Clients:
         rules, metrics = broker.rules, broker.metrics
         config = rules.config
         self.uplink = Uplink(
-            people.rooms, people.replays, broker.publisher, broker.requester, metrics, time.time
+            people.rooms,
+            people.replays,
+            broker.publisher,
+            broker.requester,
+            metrics,
+            time.time,
+            time.monotonic,
         )
         sessions = Sessions()
         metrics.queue_length.labels("inbox").set_function(sessions.waiting_commands)

@@ -12,6 +12,7 @@ from prometheus_client import Counter
 
 from bridge.errors import Code
 from bridge.flow.moves import Moves
+from bridge.flow.outcomes import FAILED, NOT_REMEMBERED, REFUSALS
 from bridge.flow.ports import EagerPublisher, Requester
 from bridge.flow.replays import Replays
 from bridge.flow.rooms import Rooms
@@ -36,25 +37,6 @@ log = structlog.get_logger()
 
 Result = Answer | Refuse
 
-_REFUSALS = {
-    PublishOutcome.UNROUTABLE: Refuse(
-        code=Code.UNROUTABLE, message="Nobody takes this command at the moment"
-    ),
-    PublishOutcome.REJECTED: Refuse(code=Code.REJECTED, message="The message broker refused the command"),
-    PublishOutcome.BROKER_UNAVAILABLE: Refuse(
-        code=Code.BROKER_UNAVAILABLE, message="The message broker is away: the command was not sent"
-    ),
-    PublishOutcome.UNKNOWN_OUTCOME: Refuse(
-        code=Code.UNKNOWN_OUTCOME, message="The message broker did not confirm the command in time"
-    ),
-    PublishOutcome.TIMEOUT: Refuse(code=Code.TIMEOUT, message="No service answered in time"),
-}
-_FAILED = Refuse(code=Code.INTERNAL, message="The command could not be carried out")
-_NOT_REMEMBERED = frozenset(
-    {Code.BROKER_UNAVAILABLE, Code.UNKNOWN_OUTCOME, Code.TIMEOUT, Code.SHUTTING_DOWN, Code.INTERNAL}
-)
-"""A retry with the same idempotency key runs again after these, under the same message id."""
-
 
 class Uplink:
     """Carries out commands in the order in which each client sent them."""
@@ -67,14 +49,16 @@ class Uplink:
         requester: Requester,
         metrics: Metrics,
         clock: Callable[[], float],
+        steady: Callable[[], float],
     ) -> None:
-        """`clock` gives epoch seconds."""
+        """`clock` gives epoch seconds, `steady` seconds that never jump."""
         self._rooms = rooms
         self._moves = Moves(rooms, replays)
         self._publisher = publisher
         self._requester = requester
         self._metrics = metrics
         self._clock = clock
+        self._steady = steady
         self._answers: Answers[Result, asyncio.Future[Result]] = Answers()
         self._workers: set[asyncio.Task[None]] = set()
         self._uuids = Uuids()
@@ -145,7 +129,7 @@ class Uplink:
         self._settled.set()
         try:
             confirmed = outcome is PublishOutcome.CONFIRMED
-            self._answer(session, pending, render_answer(plan) if confirmed else _REFUSALS[outcome])
+            self._answer(session, pending, render_answer(plan) if confirmed else REFUSALS[outcome])
         except Exception:
             self._fail(session, pending)
         finally:
@@ -182,7 +166,7 @@ class Uplink:
         event = pending.command.event
         known = event if event in session.namespace.commands else "-"
         log.exception("command.failed", namespace=session.namespace.pattern, command=known)
-        self.refuse(session, _FAILED, event=event, ack_id=pending.ack_id)
+        self.refuse(session, FAILED, event=event, ack_id=pending.ack_id)
 
     async def _carry_out(self, session: Session, pending: Pending) -> Result:
         message_id = self._uuids.take()
@@ -198,7 +182,7 @@ class Uplink:
             key=plan.idempotency_key,
         )
         first = asyncio.get_running_loop().create_future()
-        begun = self._answers.begin(key, message_id=message_id, pending=first, now=self._clock())
+        begun = self._answers.begin(key, message_id=message_id, pending=first, now=self._steady())
         match begun:
             case Answered():
                 return await self._repeat(session, plan, begun.answer)
@@ -234,17 +218,17 @@ class Uplink:
         first: asyncio.Future[Result],
     ) -> Result:
         """Perform a command that its client may repeat, under the message id that its key has by now."""
-        result: Result = _FAILED
+        result: Result = FAILED
         try:
             plan = self._plan(session, pending, message_id)
             result = plan if isinstance(plan, Refuse) else await self._perform(session, plan)
             return result
         finally:
             first.set_result(result)
-            if isinstance(result, Refuse) and result.code in _NOT_REMEMBERED:
-                self._answers.give_up(key, self._clock())
+            if isinstance(result, Refuse) and result.code in NOT_REMEMBERED:
+                self._answers.give_up(key, self._steady())
             else:
-                self._answers.finish(key, result, self._clock())
+                self._answers.finish(key, result, self._steady())
 
     async def _perform(self, session: Session, plan: CommandPlan) -> Result:
         """Publish or request, then join and leave; the first that fails stops the rest."""
@@ -253,7 +237,7 @@ class Uplink:
             if isinstance(action, PublishMessage):
                 outcome = await self._publisher.publish(action)
                 if outcome is not PublishOutcome.CONFIRMED:
-                    return _REFUSALS[outcome]
+                    return REFUSALS[outcome]
             elif isinstance(action, Request):
                 reply = await self._request(session, action)
                 if isinstance(reply, Refuse):
@@ -269,7 +253,7 @@ class Uplink:
         """What a service answered: any JSON value, or bytes."""
         reply = await self._requester.request(request)
         if isinstance(reply, PublishOutcome):
-            return _REFUSALS[reply]
+            return REFUSALS[reply]
         value = read_reply(reply)
         if isinstance(value, Refuse) and value.code is Code.INTERNAL:
             log.warning(

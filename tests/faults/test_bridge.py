@@ -113,13 +113,15 @@ async def test_a_frozen_daemon_whose_log_is_trimmed_tells_it(stage: Stage) -> No
 
 @pytest.mark.timeout(180)
 async def test_a_clock_that_jumps_disturbs_nobody(stage: Stage, tmp_path: Path) -> None:
-    """An hour ahead, two back: clients stay, sessions recover, ages hold, nobody leaves; tokens end by it."""
+    """An hour ahead, two back: clients stay, sessions recover, ages and keys of retries hold, nobody leaves;
+    tokens end by it."""
     clock, jumps = tmp_path / "clock", (0, _HOUR, -_HOUR, 0)
     daemon = await stage.start_daemon(environ=_fake_clock(clock))
     await stage.follow(daemon.url, 20)
-    async with JsClients() as js, stage.load(100) as load:
-        portal = Portal(daemon, js, Services(stage.amqp_url))
+    async with JsClients() as js, stage.load(100) as load, Services(stage.amqp_url) as services:
+        portal = Portal(daemon, js, services)
         portal.project = stage.project
+        commands = await portal.take_commands()
         watcher = await _present(portal, "watcher", users=1)
         await _present(portal, "other", users=2)
         for cuts, jump in enumerate(jumps):
@@ -129,6 +131,7 @@ async def test_a_clock_that_jumps_disturbs_nobody(stage: Stage, tmp_path: Path) 
             assert (await stage.swarm.report()).disconnects.total() == cuts * 20
             await _check_age(portal, published)
             await _check_token(portal, ended=jump > 0)
+            await _send_again(portal)
             await stage.swarm.cut([0.2] * 20)
             await load.wait_for(load.confirmed + 100)
             await stage.swarm.wait_joined()
@@ -136,6 +139,7 @@ async def test_a_clock_that_jumps_disturbs_nobody(stage: Stage, tmp_path: Path) 
         joined = await watcher.wait_for("user_joined", 2)
         assert [args[0]["user_id"] for args in joined] == ["other", "last"]
         assert watcher.received("user_left") == []
+        assert len(commands.messages) == 1
     report = await stage.conclude("clock jumps", load, note="by hours, ahead and back")
     verdict = report.judge(load.confirmed)
     assert (verdict.recovered, verdict.fresh) == (20 * len(jumps), 0)
@@ -172,6 +176,16 @@ async def _check_token(portal: Portal, *, ended: bool) -> None:
             await portal.connect("/portal", token=token)
     else:
         await (await portal.connect("/portal", token=token)).close()
+
+
+async def _send_again(portal: Portal) -> None:
+    """The same command, under a key that makes it one for five minutes."""
+    client = await portal.chat_client(token=portal.token(3 * _HOUR))
+    sent = {"content": "hello", "type": "message", "idempotency_key": "the-first"}
+    answer = await client.call("send_message", sent)
+    assert isinstance(answer, dict)
+    assert answer["status"] == "ok"
+    await client.close()
 
 
 def _fake_clock(file: Path) -> dict[str, str]:

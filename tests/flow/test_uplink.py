@@ -111,6 +111,20 @@ async def test_a_retry_gets_the_first_answer(club: Club) -> None:
     assert second.received(2) != first.received(1)
 
 
+@pytest.mark.parametrize("jump", [600, -600])
+async def test_a_retry_after_the_clock_was_set_is_no_second_command(club: Club, jump: float) -> None:
+    """However far: the five minutes are those that have passed, also after an outcome that was open."""
+    client = await club.connect("ann")
+    club.publisher.outcomes.append(PublishOutcome.UNKNOWN_OUTCOME)
+    for number in (1, 2, 3):
+        client.send("say", {"table": "1", "idempotency_key": "k"}, ack=number)
+        await settle()
+        club.clock.set_wall(jump)
+    assert client.received(2) == client.received(3)
+    assert len(club.publisher.sent) == 2
+    assert len({message.message_id for message in club.publisher.sent}) == 1
+
+
 async def test_a_user_of_another_tenant_is_another_user(club: Club) -> None:
     """Two tenants may each have an ann: neither gets the other's answers, nor uses up her connections."""
     first, second = await club.connect("ann", tenant="red"), await club.connect("ann", tenant="blue")

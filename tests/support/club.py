@@ -198,7 +198,15 @@ class Club:
         self.rooms = Rooms(rules, self.memberships, self.remembered, self.retained, self.presence)
         self.window = LogWindow(History(10_000_000, 600.0), wall)
         self.replays = Replays(self.window, self.memberships, rules.config.limits.outbox_bytes, self.metrics)
-        self.uplink = Uplink(self.rooms, self.replays, self.publisher, self.requester, self.metrics, wall)
+        self.uplink = Uplink(
+            self.rooms,
+            self.replays,
+            self.publisher,
+            self.requester,
+            self.metrics,
+            wall,
+            lambda: self.clock.steady,
+        )
         oddities = Oddities(self.invalid, self.metrics)
         self.live = LiveDownlink(rules, self.fanout, oddities, self.metrics, wall, {})
         self.downlink = Downlink(
