@@ -107,8 +107,9 @@ class App:
             self._reader_task.cancel()
         await clients.uplink.drain()
         self._people.presence.close()
-        await asyncio.gather(clients.sockets.drain(), self._drain_invalid(), self._drain_presence())
         await self._hand_over()
+        await asyncio.gather(clients.sockets.drain(), self._drain_invalid(), self._drain_presence())
+        await self._hand_over()  # of clients that were let in meanwhile
         await self.shared.instances.say_stopped()
 
     async def stop(self) -> None:
@@ -140,7 +141,7 @@ class App:
         """The others, or whoever starts after this one, go on with the sessions of its clients."""
         with suppress(TimeoutError):
             async with asyncio.timeout(HANDOVER_SECONDS):
-                await self._clients.handovers.hand_over()
+                await self._clients.lost_and_found.hand_over()
 
     async def _drain_invalid(self) -> None:
         """Give what waits for bridge.invalid a chance; the broker may be away."""
@@ -173,7 +174,7 @@ class App:
         self.shared.instances.begin_epoch()
         self.shared.invalid.begin_epoch()
         self._people.presence.new_epoch()
-        self._clients.recoveries.forget_all()
+        self._clients.lost_and_found.forget_all()
 
     def _caught_up(self) -> None:
         self.reading.downlink.caught_up()

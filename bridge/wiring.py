@@ -25,6 +25,7 @@ from bridge.flow.handovers import Handovers
 from bridge.flow.instances import Instances
 from bridge.flow.live import LiveDownlink
 from bridge.flow.log_window import LogWindow
+from bridge.flow.lost_and_found import LostAndFound
 from bridge.flow.occupancy import Occupancy
 from bridge.flow.oddities import Oddities
 from bridge.flow.own_messages import OwnMessages, OwnWriter
@@ -156,15 +157,20 @@ class Clients:
         pace = Pace(sessions, time.monotonic)
         self.verifier = TokenVerifier(config.auth.jwt, shared.revocations.covers)
         lost = LostSessions(config.recovery.window, config.recovery.sessions)
-        self.handovers = Handovers(lost, shared.peers, shared.log_messages, shared.writer, time.monotonic)
-        self.recoveries = Recoveries(
+        self.handovers = Handovers(lost, shared.peers, shared.log_messages, shared.writer)
+        self.lost_and_found = LostAndFound(
             lost=lost,
             orders=RecentOrders(config.recovery.window),
             handovers=self.handovers,
             replays=people.replays,
-            rooms=people.rooms,
             memberships=people.memberships,
             clock=time.monotonic,
+        )
+        self.recoveries = Recoveries(
+            sessions=self.lost_and_found,
+            replays=people.replays,
+            rooms=people.rooms,
+            memberships=people.memberships,
             wall=time.time,
         )
         self.gateway = BridgeGateway(
@@ -176,6 +182,7 @@ class Clients:
             uplink=self.uplink,
             replays=people.replays,
             recoveries=self.recoveries,
+            lost_and_found=self.lost_and_found,
             reconnects=Reconnects(time.monotonic),
             metrics=metrics,
             clock=time.time,
@@ -184,8 +191,8 @@ class Clients:
             rules, sessions, people.rooms, self.gateway.end, shared.revocations, shared.exclusions
         )
         self.control.on_verdict = shared.keeper.note_verdict
-        self.control.on_ended = self.recoveries.forget
-        self.control.on_evicted = self.recoveries.evict
+        self.control.on_ended = self.lost_and_found.forget
+        self.control.on_evicted = self.lost_and_found.evict
         self.control.register(shared.control_messages)
         self.sockets = SocketServer(
             self.gateway,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from bridge.errors import Code
 from bridge.flow.admission import MAX_FAILED_SIGN_INS, Admission
+from bridge.flow.lost_and_found import LostAndFound
 from bridge.flow.pace import Pace, banned
 from bridge.flow.ports import Admitted, Client, ConnectRefused, ConnectRequest
 from bridge.flow.reconnects import Reconnects
@@ -45,6 +46,7 @@ class BridgeGateway:
         uplink: Uplink,
         replays: Replays,
         recoveries: Recoveries,
+        lost_and_found: LostAndFound,
         reconnects: Reconnects,
         metrics: Metrics,
         clock: Callable[[], float],
@@ -58,6 +60,7 @@ class BridgeGateway:
         self._uplink = uplink
         self._replays = replays
         self._recoveries = recoveries
+        self._lost_and_found = lost_and_found
         self._reconnects = reconnects
         self._metrics = metrics
         self._clock = clock
@@ -151,7 +154,7 @@ class BridgeGateway:
             return
         if session.principal is None:
             session.discard_inbox()
-        self._recoveries.closed(session, transport_lost=transport_lost)
+        self._lost_and_found.closed(session, transport_lost=transport_lost)
         self._rooms.exit_all(session, transport_lost=transport_lost)
         self._sessions.close(session, transport_lost=transport_lost)
         self._metrics.clients.labels(session.namespace.pattern).dec()

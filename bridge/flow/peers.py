@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import count
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
 import structlog
@@ -44,23 +44,34 @@ class Answer(Struct, frozen=True, kw_only=True):
     body: Raw
 
 
-class _Asked:
+class _Asked(Generic[R]):
     """A question of this instance's own that waits for its answers."""
 
-    __slots__ = ("found", "silent")
-
-    def __init__(self, others: set[str]) -> None:
+    def __init__(self, others: set[str], reply: type[R], settles: Callable[[R], bool]) -> None:
         self.silent = others
         """Incarnations that have not answered yet."""
-        self.found: asyncio.Future[Raw | None] = asyncio.get_running_loop().create_future()
+        self.found: R | None = None
+        """The best answer so far."""
+        self.settled = asyncio.Event()
+        """There is none to wait for any more."""
+        self._decoder = msgspec.json.Decoder(reply)
+        self._settles = settles
 
-    def settle(self, body: Raw | None) -> None:
-        if not self.found.done():
-            self.found.set_result(body)
+    def take(self, answer: Answer) -> None:
+        """Take what one of them says; DecodeError when it cannot be read."""
+        self.silent.discard(answer.by)
+        try:
+            if bytes(answer.body) != _NOTHING and not self.settled.is_set():
+                self.found = self._decoder.decode(answer.body)
+                if self._settles(self.found):
+                    self.settled.set()
+        finally:
+            if not self.silent:
+                self.settled.set()
 
 
 class Peers:
-    """Asks all living instances at once; the first that has something to say wins.
+    """Asks all living instances at once; the first that has something to say wins, unless more is wanted.
 
     What comes over `bridge.instances` is handed in by `messages`, whose exchange only instances may
     publish to. Questions that come too fast are not answered: whoever asked waits for its time limit.
@@ -76,7 +87,7 @@ class Peers:
         self._writer = writer
         self._most = most
         self._numbers = count(1)
-        self._asked: dict[int, _Asked] = {}
+        self._asked: dict[int, _Asked[Any]] = {}
         self._handlers: dict[str, Callable[[Raw], Awaitable[object]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         messages.register(TO_ALL, Question, self._take_question)
@@ -92,31 +103,39 @@ class Peers:
         decoder = msgspec.json.Decoder(body)
         self._handlers[kind] = lambda raw: handler(decoder.decode(raw))
 
-    async def ask(self, kind: str, body: object, reply: type[R], within: float) -> R | None:
+    async def ask(
+        self,
+        kind: str,
+        body: object,
+        reply: type[R],
+        within: float,
+        *,
+        settles: Callable[[R], bool] = lambda _: True,
+    ) -> R | PublishOutcome | None:
         """Ask all other instances that live; None when none of them has anything to say, or not in time.
 
-        It takes no longer than until all have said so, and `within` seconds at most.
+        It takes no longer than until one has said what `settles` it, or all have said something, and `within`
+        seconds at most. An outcome says why nobody was asked.
         """
         others = set(self._instances.others)
         if not others:
             return None
         number = next(self._numbers)
-        asked = self._asked[number] = _Asked(others)
+        asked = self._asked[number] = _Asked(others, reply, settles)
         question = Question(asker=self.address, number=number, kind=kind, body=Raw(msgspec.json.encode(body)))
+        outcome = PublishOutcome.TIMEOUT
         try:
             async with asyncio.timeout(within):
                 outcome = await self._writer.write(TO_ALL, question, exchange=INSTANCES_EXCHANGE)
-                if outcome is not PublishOutcome.CONFIRMED:
-                    return None
-                found = await asked.found
-            return None if found is None else msgspec.json.decode(found, type=reply)
+                if outcome is PublishOutcome.CONFIRMED:
+                    await asked.settled.wait()
         except TimeoutError:
             log.warning("peers.silent", kind=kind, count=len(asked.silent))
-        except msgspec.DecodeError as error:
-            log.warning("peers.unreadable", kind=kind, reason=str(error))
         finally:
             del self._asked[number]
-        return None
+        if asked.found is not None or outcome is PublishOutcome.CONFIRMED or asked.settled.is_set():
+            return asked.found
+        return outcome
 
     async def stop(self) -> None:
         """Answer nothing any more."""
@@ -133,13 +152,11 @@ class Peers:
 
     def _take_answer(self, answer: Answer, _delivery: Delivery, _now: float) -> tuple[Emission, ...]:
         asked = self._asked.get(answer.number)
-        if asked is None:
-            return ()
-        asked.silent.discard(answer.by)
-        if bytes(answer.body) != _NOTHING:
-            asked.settle(answer.body)
-        elif not asked.silent:
-            asked.settle(None)
+        if asked is not None:
+            try:
+                asked.take(answer)
+            except msgspec.DecodeError as error:
+                log.warning("peers.unreadable", reason=str(error))
         return ()
 
     async def _reply(self, question: Question) -> None:

@@ -1,4 +1,4 @@
-"""Connection state recovery: sessions whose clients may come back to them."""
+"""Connection state recovery: what clients that come back may go on with, and what the others begin with."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Final
 
 from msgspec import Struct, structs
 
-from bridge.flow.control import Covers
-from bridge.flow.handovers import Handovers, Wanted
+from bridge.flow.lost_and_found import LostAndFound
 from bridge.flow.ports import Admitted, Client
 from bridge.flow.replays import Replays
 from bridge.flow.rooms import Rooms
@@ -20,10 +19,9 @@ from bridge.flow.wishes import Wish, to_key
 from bridge.model import EVERYONE, Place, Principal
 from bridge.rules.command_plan import plan_connect
 from bridge.rules.since import Age
-from bridge.state.lost_sessions import LostSession, LostSessions
+from bridge.state.lost_sessions import LostSession
 from bridge.state.memberships import Memberships
 from bridge.state.progress import Behind, Progress
-from bridge.state.recent_orders import RecentOrders
 
 _SECRET_BYTES: Final = 16
 _PATIENCE: Final = 8.0
@@ -40,35 +38,23 @@ class AtHand(Struct, frozen=True, kw_only=True):
 
 
 class Recoveries:
-    """Gives clients secrets to come back with, keeps what they come back to, and lets them.
-
-    Sessions are known by a hash of the secret: it is shown to nobody but its client.
-    """
+    """Gives clients secrets to come back with, and lets them: with all that they missed, or as new ones."""
 
     def __init__(
         self,
         *,
-        lost: LostSessions,
-        orders: RecentOrders,
-        handovers: Handovers,
+        sessions: LostAndFound,
         replays: Replays,
         rooms: Rooms,
         memberships: Memberships[Client],
-        clock: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
-        """`clock` gives seconds that never jump (`time.monotonic`), `wall` epoch seconds."""
-        self._lost = lost
-        self._handovers = handovers
+        """`wall` gives epoch seconds."""
+        self._sessions = sessions
         self._replays = replays
         self._rooms = rooms
         self._memberships = memberships
-        self._clock = clock
         self._wall = wall
-        self._orders = orders
-        self._here: dict[str, Session] = {}
-        """Sessions whose clients are connected, and may come back."""
-        handovers.serve(self._give, self._keep)
 
     def caught_up(self) -> None:
         """All that was in the log at the start has been read: nobody here has received any of it.
@@ -77,14 +63,14 @@ class Recoveries:
         """
         head = self._replays.head
         self._memberships.begin_log(head.offset)
-        for session in self._here.values():
+        for session in self._sessions.connected:
             if session.progress is not None:
                 session.progress = Progress(start=head)
         self._replays.caught_up()
 
     def connection_of(self, wish: Wish) -> str | None:
         """The connection of the session that is asked for, while it has not been missed yet."""
-        session = self._here.get(wish.key) if wish.key is not None else None
+        session = None if wish.key is None else self._sessions.find_connected(wish.key)
         return None if session is None else session.client.connection_id
 
     async def prepare(self, client: Client, principal: Principal, wish: Wish) -> AtHand:
@@ -99,7 +85,7 @@ class Recoveries:
             async with asyncio.timeout(_PATIENCE):
                 await self._replays.wait_until_ready()
                 if wish.key is not None and self._replays.is_ready:
-                    has_session = await self._bring(client, principal, wish.key)
+                    has_session = await self._sessions.bring(client, principal, wish.key)
                     if has_session and wish.cursor is not None:
                         await self._replays.wait_for(wish.cursor.live)
                 if wish.since is not None:
@@ -123,8 +109,7 @@ class Recoveries:
         pid = None
         if wish.recovers:
             pid = secrets.token_urlsafe(_SECRET_BYTES) if lost is None else wish.pid
-            session.key = to_key(pid or "")
-            self._here[session.key] = session
+            self._sessions.begin(session, to_key(pid or ""))
         if pid is not None or extra:
             extra["offset"] = (
                 self._replays.head.cursor if session.entry is None else session.entry.behind.cursor
@@ -155,84 +140,6 @@ class Recoveries:
         new = [room for room in session.due if room not in lost.due and room not in lost.rooms]
         return {**lost.rooms, **dict.fromkeys(new, now)}
 
-    def closed(self, session: Session, *, transport_lost: bool) -> None:
-        """A client is gone, and still in its rooms: keep its session, if it may come back."""
-        key = session.key
-        if key is None or self._here.get(key) is not session:
-            return
-        del self._here[key]
-        if not transport_lost or session.principal is None:
-            return
-        entry, progress = session.entry, session.progress
-        if progress is not None:
-            client = session.client
-            lost = LostSession(
-                key=key,
-                sid=client.sid,
-                namespace=client.namespace,
-                identity=session.principal.identity,
-                rooms=self._memberships.marks(client.namespace, client),
-                due=session.due,
-                progress=progress,
-                lost_at=self._replays.head.offset,
-            )
-            self._lost.put(lost, self._clock())
-        elif entry is not None and entry.lost is not None:  # it was cut before it was connected
-            self._lost.put(entry.lost, self._clock())
-
-    def forget(self, covers: Covers, offset: int | None) -> None:
-        """Let none of the lost sessions come back that an operator ended; the order stands at `offset`."""
-        self._lost.forget(covers)
-        if offset is not None:
-            self._orders.note(offset, covers, None, self._clock())
-
-    def evict(self, covers: Covers, room: str, offset: int | None) -> None:
-        """Let no lost session that is meant come back into a room that an operator emptied."""
-        self._lost.evict(covers, room)
-        if offset is not None:
-            self._orders.note(offset, covers, room, self._clock())
-
-    def forget_all(self) -> None:
-        """The log began anew, or with a gap: no cursor means anything any more, and clients must know."""
-        for session in list(self._here.values()):
-            session.client.evict()
-        self._lost.clear()
-        self._orders.clear()
-
-    async def _bring(self, client: Client, principal: Principal, key: str) -> bool:
-        """Have the session among the lost ones here, from wherever it is; whether there is one."""
-        if self._fetch(key, principal.identity, client.namespace, client.connection_id) is not None:
-            return True
-        wanted = Wanted(key=key, identity=principal.identity, namespace=client.namespace)
-        found = await self._handovers.find(wanted)
-        if found is not None:
-            self._keep(found)
-        return self._lost.get(key, self._clock()) is not None
-
-    def _keep(self, lost: LostSession, age: float = 0.0) -> None:
-        """Keep a session of another instance, lost `age` seconds ago, as operators want it by now."""
-        obedient = self._orders.apply(lost)
-        if obedient is not None:
-            self._lost.put(obedient, self._clock(), age)
-
-    def _give(self, wanted: Wanted) -> LostSession | None:
-        """Part with a session for another instance, to which its client has come."""
-        lost = self._fetch(wanted.key, wanted.identity, wanted.namespace)
-        return None if lost is None else self._lost.take(lost.key, self._clock())
-
-    def _fetch(self, key: str, identity: str, namespace: str, asking: str = "") -> LostSession | None:
-        """Look for a session of this identity; its connection is cut, unless that is the one that asks."""
-        session = self._here.get(key)
-        if (
-            session is not None
-            and session.principal is not None
-            and (session.principal.identity, session.client.namespace) == (identity, namespace)
-            and session.client.connection_id != asking
-        ):
-            session.client.evict()
-        lost = self._lost.get(key, self._clock())
-        return None if lost is None or (lost.identity, lost.namespace) != (identity, namespace) else lost
-
     def _find_entry(self, session: Session, wish: Wish) -> Entry | None:
         """Take the lost session of the client that is back, if it may have all of it and nothing is amiss.
 
@@ -241,15 +148,16 @@ class Recoveries:
         principal = session.principal
         if principal is None or wish.key is None:
             return None
-        client = session.client
-        lost = self._fetch(wish.key, principal.identity, client.namespace, client.connection_id)
-        if lost is None or (wish.cursor is None and wish.offset is not None):
+        lost = self._sessions.find(session.client, principal, wish.key)
+        cursor = wish.cursor
+        if lost is None or (cursor is None and wish.offset is not None):
             return None
-        behind = lost.progress.locate(wish.cursor, lost.rooms)
+        if cursor is not None and cursor.live.offset > lost.lost_at:
+            return None  # the client has been connected since, and its session has gone on without this one
+        behind = lost.progress.locate(cursor, lost.rooms)
         if behind is None or not self._replays.holds(behind) or not self._may_have(session, lost):
             return None
-        self._lost.take(lost.key, self._clock())
-        self._handovers.claim(lost)
+        lost = self._sessions.take(lost)
         marks = {room: max(lost.rooms[room], mark) for room, mark in behind.unsure.items()}
         return Entry(behind=behind, lost=structs.replace(lost, rooms={**lost.rooms, **marks}))
 

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from bridge.flow.own_messages import OwnMessages, OwnWriter
 from bridge.flow.peers import Peers
-from bridge.model import INSTANCES_EXCHANGE, Delivery
+from bridge.model import INSTANCES_EXCHANGE, Delivery, PublishOutcome
 from tests.support.fakes import Clock, settle
 from tests.support.house import Member, MemoryLog
 from tests.support.row import Wire
@@ -123,6 +123,27 @@ async def test_one_that_does_not_answer_is_waited_for_until_the_time_is_up(stree
     assert await first.ask("who", Ask(word="b"), Told, 0.5) == Told(by="b")
 
 
+async def test_an_answer_that_does_not_settle_it_is_good_when_nobody_has_a_better_one(
+    street: Street,
+) -> None:
+    """It is what remains, too, when somebody does not answer in time."""
+    first = await street.add()
+    for name in ("b", "c"):
+        (await street.add()).answer("who", Ask, tell(name, name))  # type: ignore[arg-type]
+
+    async def ask(word: str) -> object:
+        return await first.ask("who", Ask(word=word), Told, 0.5, settles=lambda told: told.by == "c")
+
+    assert await ask("b") == Told(by="b")
+    assert await ask("c") == Told(by="c")
+    street.wire.deaf.append(street.wire.queues["all"][2])
+    asking = asyncio.create_task(ask("b"))
+    await settle()
+    assert not asking.done()
+    await street.clock.advance(0.6)
+    assert await asking == Told(by="b")
+
+
 async def test_a_fault_of_whoever_is_asked_is_no_answer(street: Street) -> None:
     """Nor is an answer of another shape."""
     first, second = await street.add(), await street.add()
@@ -139,11 +160,11 @@ async def test_a_fault_of_whoever_is_asked_is_no_answer(street: Street) -> None:
 
 
 async def test_without_a_broker_there_is_no_answer_at_once(street: Street) -> None:
-    """Whoever connects is not kept waiting."""
+    """Whoever connects is not kept waiting, and it is known that nobody was asked."""
     first = await street.add()
     await street.add()
     street.wire.away = True
-    assert await first.ask("who", Ask(word="b"), Told, 0.5) is None
+    assert await first.ask("who", Ask(word="b"), Told, 0.5) is PublishOutcome.BROKER_UNAVAILABLE
 
 
 async def test_questions_beyond_the_bound_are_left_unanswered(street: Street) -> None:

@@ -15,6 +15,7 @@ from bridge.flow.handovers import Handovers
 from bridge.flow.instances import Instances
 from bridge.flow.live import LiveDownlink
 from bridge.flow.log_window import LogWindow
+from bridge.flow.lost_and_found import LostAndFound
 from bridge.flow.occupancy import Occupancy
 from bridge.flow.oddities import Oddities
 from bridge.flow.own_messages import OwnMessages, OwnWriter
@@ -224,17 +225,20 @@ class Club:
         self.lost = LostSessions(rules.config.recovery.window, rules.config.recovery.sessions)
         self.peer_messages = OwnMessages("log")
         self.peers = Peers(self.instances, self.peer_messages, OwnWriter(wire or self.log, "log", wall))
-        self.handovers = Handovers(
-            self.lost, self.peers, self.log_messages, self.writer, lambda: self.clock.steady
-        )
-        self.recoveries = Recoveries(
+        self.handovers = Handovers(self.lost, self.peers, self.log_messages, self.writer)
+        self.lost_and_found = LostAndFound(
             lost=self.lost,
             orders=RecentOrders(rules.config.recovery.window),
             handovers=self.handovers,
             replays=self.replays,
-            rooms=self.rooms,
             memberships=self.memberships,
             clock=lambda: self.clock.steady,
+        )
+        self.recoveries = Recoveries(
+            sessions=self.lost_and_found,
+            replays=self.replays,
+            rooms=self.rooms,
+            memberships=self.memberships,
             wall=wall,
         )
         if ready:
@@ -248,6 +252,7 @@ class Club:
             uplink=self.uplink,
             replays=self.replays,
             recoveries=self.recoveries,
+            lost_and_found=self.lost_and_found,
             reconnects=Reconnects(lambda: self.clock.steady),
             metrics=self.metrics,
             clock=wall,
@@ -256,8 +261,8 @@ class Club:
             rules, self.sessions, self.rooms, self.gateway.end, self.revocations, self.exclusions
         )
         self.control.on_verdict = self.keeper.note_verdict
-        self.control.on_ended = self.recoveries.forget
-        self.control.on_evicted = self.recoveries.evict
+        self.control.on_ended = self.lost_and_found.forget
+        self.control.on_evicted = self.lost_and_found.evict
         self.control.register(self.control_messages)
         self.numbers = count(1)
         """Of clients and their connections."""
@@ -353,7 +358,7 @@ class Club:
             "presence": self.presence.left_over(),
             "workers": len(self.uplink._workers),
             "farewells": len(self.gateway._farewells),
-            "recovering": len(self.recoveries._here),
+            "recovering": len(self.lost_and_found.connected),
             "catching up": len(self.replays._tasks),
         }
         return {name: number for name, number in held.items() if number}
