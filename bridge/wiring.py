@@ -18,6 +18,7 @@ from bridge.auth.tokens import TokenVerifier
 from bridge.config.model import Config
 from bridge.flow.admission import Admission
 from bridge.flow.control import Control
+from bridge.flow.door import Door
 from bridge.flow.downlink import Downlink
 from bridge.flow.eldest import EldestsInvalid
 from bridge.flow.gateway import BridgeGateway
@@ -173,10 +174,20 @@ class Clients:
             memberships=people.memberships,
             wall=time.time,
         )
+        admission = Admission(sessions, self.verifier, pace, shared.exclusions, time.time)
         self.gateway = BridgeGateway(
             rules,
+            door=Door(
+                rules,
+                sessions=sessions,
+                admission=admission,
+                replays=people.replays,
+                recoveries=self.recoveries,
+                metrics=metrics,
+                clock=time.time,
+            ),
             sessions=sessions,
-            admission=Admission(sessions, self.verifier, pace, shared.exclusions, time.time),
+            admission=admission,
             pace=pace,
             rooms=people.rooms,
             uplink=self.uplink,

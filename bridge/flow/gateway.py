@@ -7,20 +7,20 @@ from collections.abc import Callable, Sequence
 
 from bridge.errors import Code
 from bridge.flow.admission import MAX_FAILED_SIGN_INS, Admission
+from bridge.flow.door import Door
 from bridge.flow.lost_and_found import LostAndFound
 from bridge.flow.pace import Pace, banned
 from bridge.flow.ports import Admitted, Client, ConnectRefused, ConnectRequest
 from bridge.flow.reconnects import Reconnects
-from bridge.flow.recoveries import AtHand, Recoveries
+from bridge.flow.recoveries import Recoveries
 from bridge.flow.replays import Replays
 from bridge.flow.rooms import Rooms
 from bridge.flow.session import Pending, Session, Sessions
 from bridge.flow.uplink import Uplink, size_of
-from bridge.flow.wishes import read_wish
 from bridge.model import Argument, Command, Principal, Refuse
 from bridge.rules.command_plan import client_scope, plan_connect, render_refusal_ack
 from bridge.rules.compile import Rules
-from bridge.rules.emits import Emitted, EmitTemplate, to_argument
+from bridge.rules.emits import EmitTemplate, to_argument
 from bridge.rules.scope import Scope
 from bridge.telemetry.logs import Audit
 from bridge.telemetry.metrics import Metrics
@@ -39,6 +39,7 @@ class BridgeGateway:
         self,
         rules: Rules,
         *,
+        door: Door,
         sessions: Sessions,
         admission: Admission,
         pace: Pace,
@@ -65,55 +66,22 @@ class BridgeGateway:
         self._metrics = metrics
         self._clock = clock
         self._audit = Audit()
-        self._farewells: dict[Client, Emitted] = {}
-        """What clients receive that are refused with an event, until they have it."""
+        self._door = door
         self._draining = False
 
     def drain(self) -> None:
         """From here on refuse connections and commands: the instance is about to stop."""
         self._draining = True
+        self._door.close()
         self._replays.drain()
 
     async def connect(self, client: Client, request: ConnectRequest) -> Admitted | ConnectRefused:
         """Admit a client to its namespace, at once or until it signs in, or refuse it."""
-        if self._draining:
-            return self._turned_away(
-                client, request, Refuse(code=Code.SHUTTING_DOWN, message="Shutting down")
-            )
-        found = self._rules.match_namespace(client.namespace)
-        if found is None:
-            unknown = Refuse(code=Code.UNKNOWN_NAMESPACE, message="Invalid namespace")
-            return self._turned_away(client, request, unknown)
-        namespace, words = found
-        wish = read_wish(request)
-        if isinstance(wish, Refuse):
-            return self._turned_away(client, request, wish)
-        besides = (client.connection_id, self._recoveries.connection_of(wish) or "")
-        principal = self._admission.check_handshake(namespace, words, request, besides)
-        at_hand = AtHand()
-        if isinstance(principal, Principal) and (wish.key is not None or wish.since is not None):
-            at_hand = await self._recoveries.prepare(client, principal, wish)
-            principal = self._admission.check_handshake(namespace, words, request, besides)  # time has passed
-        elif not isinstance(principal, Refuse) and not self._replays.is_ready:
-            await self._replays.wait_until_ready()  # what its rooms hold is not known yet
-            principal = self._admission.check_handshake(namespace, words, request, besides)
-        if isinstance(principal, Refuse):
-            refused = self._turned_away(client, request, principal)
-            if namespace.auth.refuse_with is None:
-                return refused
-            error = namespace.errors.describe(principal)
-            scope = client_scope(words, None, sid=client.sid, now=self._clock(), error=error)
-            self._farewells[client] = namespace.auth.refuse_with.render(scope)
-            return Admitted()
-        session = self._sessions.open(client, namespace, words, request.remote)
-        if principal is not None:
-            self._sessions.sign_in(session, principal)
-        self._metrics.clients.labels(namespace.pattern).inc()
-        return self._recoveries.admit(session, wish, at_hand)
+        return await self._door.admit(client, request)
 
     def connected(self, client: Client) -> None:
         """Let a signed-in client see the namespace; give the other one its time to sign in."""
-        farewell = self._farewells.get(client)
+        farewell = self._door.farewell_of(client)
         if farewell is not None:
             client.emit(*farewell)
             client.disconnect()
@@ -148,7 +116,7 @@ class BridgeGateway:
 
     def disconnected(self, client: Client, *, reason: str, transport_lost: bool) -> None:
         """End the session of a client that is gone; what it sent before is still carried out."""
-        self._farewells.pop(client, None)
+        self._door.forget(client)
         session = self._sessions.get(client)
         if session is None:
             return
@@ -166,13 +134,6 @@ class BridgeGateway:
         if not self._draining:
             return None
         return Refuse(code=Code.SHUTTING_DOWN, message="The server is shutting down: try again")
-
-    def _turned_away(self, client: Client, request: ConnectRequest, refuse: Refuse) -> ConnectRefused:
-        self._metrics.refused.labels(refuse.code.value).inc()
-        found = self._rules.match_namespace(client.namespace)
-        pattern = found[0].pattern if found is not None else "-"
-        self._audit.refused(user=None, address=request.remote, namespace=pattern, reason=refuse.code.value)
-        return ConnectRefused(code=refuse.code, message=refuse.message, retry_after=refuse.retry_after)
 
     def _let_in(self, session: Session, principal: Principal) -> None:
         """The client has signed in: from here on it sees events, and its held commands are run."""

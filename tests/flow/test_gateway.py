@@ -7,6 +7,7 @@ import pytest
 from bridge.errors import Code
 from bridge.flow.ports import ConnectRefused
 from bridge.model import EVERYONE
+from bridge.rules.compile import Rules
 from tests.support.club import Club
 from tests.support.fakes import RecordingClient, settle
 
@@ -129,6 +130,22 @@ async def test_while_it_drains_nobody_comes_and_nothing_is_taken(club: Club) -> 
         "ok",
         "SHUTTING_DOWN",
     ]
+
+
+async def test_who_waits_while_it_begins_to_drain_is_not_let_in(club_rules: Rules) -> None:
+    """Its session would begin, or go on, where nothing is read any more."""
+    club = Club(club_rules, ready=False)
+    waiting = [
+        asyncio.ensure_future(club.try_connect("/hall", {"token": club.token(user), **auth}))
+        for user, auth in (("ann", {}), ("bob", {"pid": "of before"}), ("eve", {"since": "1m"}))
+    ]
+    await settle()
+    club.gateway.drain()
+    club.recoveries.caught_up()
+    for refused in await asyncio.gather(*waiting):
+        assert isinstance(refused, ConnectRefused)
+        assert refused.code is Code.SHUTTING_DOWN
+    assert club.left_over() == {}
 
 
 async def test_draining_waits_for_what_is_not_confirmed_yet(club: Club) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from bridge.auth.tokens import TokenVerifier, sign
 from bridge.flow.admission import Admission
 from bridge.flow.control import Control
+from bridge.flow.door import Door
 from bridge.flow.downlink import Downlink
 from bridge.flow.gateway import BridgeGateway
 from bridge.flow.handovers import Handovers
@@ -243,8 +244,18 @@ class Club:
         )
         if ready:
             self.recoveries.caught_up()
+        self.door = Door(
+            rules,
+            sessions=self.sessions,
+            admission=self.admission,
+            replays=self.replays,
+            recoveries=self.recoveries,
+            metrics=self.metrics,
+            clock=wall,
+        )
         self.gateway = BridgeGateway(
             rules,
+            door=self.door,
             sessions=self.sessions,
             admission=self.admission,
             pace=self.pace,
@@ -357,7 +368,7 @@ class Club:
             "present": self.table.room_count,
             "presence": self.presence.left_over(),
             "workers": len(self.uplink._workers),
-            "farewells": len(self.gateway._farewells),
+            "farewells": len(self.door._farewells),
             "recovering": len(self.lost_and_found.connected),
             "catching up": len(self.replays._tasks),
         }
