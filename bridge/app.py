@@ -174,7 +174,8 @@ class App:
         self.shared.instances.begin_epoch()
         self.shared.invalid.begin_epoch()
         self._people.presence.new_epoch()
-        self._clients.lost_and_found.forget_all()
+        self._clients.lost_and_found.begin_epoch()
+        self._tasks.append(asyncio.create_task(self._clients.sockets.send_away(), name="send away"))
 
     def _caught_up(self) -> None:
         self.reading.downlink.caught_up()

@@ -160,6 +160,7 @@ class Clients:
         lost = LostSessions(config.recovery.window, config.recovery.sessions)
         self.handovers = Handovers(lost, shared.peers, shared.log_messages, shared.writer)
         self.lost_and_found = LostAndFound(
+            sessions=sessions,
             lost=lost,
             orders=RecentOrders(config.recovery.window),
             handovers=self.handovers,

@@ -10,7 +10,7 @@ from bridge.flow.control import Covers
 from bridge.flow.handovers import Aged, Handovers, Wanted
 from bridge.flow.ports import Client
 from bridge.flow.replays import Replays
-from bridge.flow.session import Session
+from bridge.flow.session import Session, Sessions
 from bridge.model import Principal
 from bridge.state.lost_sessions import LostSession, LostSessions
 from bridge.state.memberships import Memberships
@@ -26,6 +26,7 @@ class LostAndFound:
     def __init__(
         self,
         *,
+        sessions: Sessions,
         lost: LostSessions,
         orders: RecentOrders,
         handovers: Handovers,
@@ -34,6 +35,7 @@ class LostAndFound:
         clock: Callable[[], float],
     ) -> None:
         """`clock` gives seconds that never jump (`time.monotonic`)."""
+        self._sessions = sessions
         self._lost = lost
         self._orders = orders
         self._handovers = handovers
@@ -121,10 +123,16 @@ class LostAndFound:
         if offset is not None:
             self._orders.note(offset, covers, room, self._clock())
 
-    def forget_all(self) -> None:
-        """The log began anew, or with a gap: no cursor means anything any more, and clients must know."""
+    def begin_epoch(self) -> None:
+        """The log began anew, or with a gap: no cursor means anything any more, and clients must know.
+
+        Those that get cursors are cut at once: they would come back with one of the new log, as if they had
+        missed nothing. All others are sent away soon, and are given no cursor until then.
+        """
         for session in list(self._here.values()):
             session.client.evict()
+        for session in self._sessions:
+            session.behind_gap = True
         self._lost.clear()
         self._orders.clear()
 

@@ -124,6 +124,8 @@ class Replays:
         await self._wait_for_turn(session)
         place = await self.find(since, rooms)
         await _give_way(client)
+        if session.behind_gap:
+            client.evict()  # with a cursor of now it would not learn, when it is back, what its rooms lack
         if session.closed:
             return None
         recovered = place is not None and self._history.holds(place)

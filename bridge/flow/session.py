@@ -58,6 +58,7 @@ class Session:
     """One client, from the moment it connects to the namespace until it has left."""
 
     __slots__ = (
+        "behind_gap",
         "catching_up",
         "client",
         "closed",
@@ -95,6 +96,8 @@ class Session:
         """A task is working through the inbox."""
         self.catching_up = False
         """It receives what it missed; its commands wait."""
+        self.behind_gap = False
+        """The log has lost what it should have got: it is about to be sent away, and told by that."""
         self.key: str | None = None
         """By which it is found when its client comes back; None when it cannot."""
         self.entry: Entry | None = None

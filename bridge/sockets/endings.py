@@ -22,6 +22,8 @@ class CloseReason(StrEnum):
     SHUTDOWN = "shutdown"
     EVICTED = "evicted"
     """One of its sessions goes on on another connection."""
+    NEW_EPOCH = "new_epoch"
+    """The log may have a gap: whoever comes back loads its state anew."""
     CLIENT_DISCONNECT = "client_disconnect"
     """The client left the namespace on purpose."""
     SERVER_DISCONNECT = "server_disconnect"

@@ -33,7 +33,7 @@ _KEPT_HEADERS: Final = ("authorization",)
 _OWN_QUERY: Final = frozenset({"EIO", "transport", "t", "b64", "sid"})
 
 _BATCHES: Final = 50
-"""In which a drain closes all connections."""
+"""In which all connections are closed."""
 
 
 class SocketServer:
@@ -77,6 +77,18 @@ class SocketServer:
         that do not answer the close, or do not come to fetch it, are waited for `patience` seconds.
         """
         self._draining = self._factory.draining = True
+        await self._close_all(CloseReason.SHUTDOWN, spread)
+        await self._engine.wait_ended(patience)
+        self._engine.stop()
+
+    async def send_away(self, *, spread: float = 5.0) -> None:
+        """Close all connections that are open now, over `spread` seconds, in jittered batches.
+
+        Their clients may have missed something that nobody can give them. They come again, and learn of it.
+        """
+        await self._close_all(CloseReason.NEW_EPOCH, spread)
+
+    async def _close_all(self, reason: CloseReason, spread: float) -> None:
         connections = self._engine.connections
         random.shuffle(connections)
         size = -(-len(connections) // _BATCHES)
@@ -84,9 +96,7 @@ class SocketServer:
             if start:
                 await asyncio.sleep(spread / _BATCHES * random.uniform(0.5, 1.5))  # noqa: S311  no secret
             for connection in connections[start : start + size]:
-                connection.close(CloseReason.SHUTDOWN)
-        await self._engine.wait_ended(patience)
-        self._engine.stop()
+                connection.close(reason)
 
     async def _cut_all(self, _: web.Application) -> None:
         """Let nothing stay open that a drain would have closed."""

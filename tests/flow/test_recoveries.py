@@ -487,7 +487,7 @@ async def test_with_another_log_all_begin_anew(club: Club, log: Log, page: Page)
     await away.connect()
     away.drop()
     await page.connect()
-    club.lost_and_found.forget_all()
+    club.lost_and_found.begin_epoch()
     assert page.client.is_gone
     for each in (page, away):
         await each.connect()

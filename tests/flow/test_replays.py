@@ -182,6 +182,26 @@ async def test_a_room_that_one_is_in_is_given_what_is_older_alone(club: Club, lo
     assert texts(client) == ["d", "b", "c"]
 
 
+async def test_with_another_log_no_client_of_before_is_given_a_cursor(club: Club, log: Log) -> None:
+    """It would hide that its other rooms lack something; cut, it comes again and loads all of them."""
+    ann, bob = await club.connect("ann"), await club.connect("bob")
+    bob.send("sit", {"table": "1", "since": cursor(19)}, ack=1)
+    await settle()
+    club.window.begin_epoch()
+    club.lost_and_found.begin_epoch()
+    await log.say("d", "e")
+    await settle()
+    assert bob.is_gone
+    await sit(ann, "2")
+    assert not ann.is_gone
+    ann.send("sit", {"table": "1", "since": "1m"}, ack=2)
+    await settle()
+    assert ann.is_gone
+    assert ann.received(2) == bob.received(1) == []
+    again = await club.connect("ann")
+    assert (await sit(again, since=cursor(19)))["recovered"] is True
+
+
 async def test_a_refused_join_replays_nothing(club: Club, log: Log) -> None:
     """Neither where the token does not allow the room nor where there are too many."""
     client = await club.connect("ann", tables=["2"])

@@ -47,6 +47,27 @@ async def test_a_body_as_large_as_a_payload_is_taken(running: Running) -> None:
     assert running.gateway.received_events[0][0] == "big"
 
 
+async def test_whoever_is_sent_away_may_come_again() -> None:
+    """Those who are there are sent away one after the other, those who come meanwhile are not."""
+    async with serve() as running, aiohttp.ClientSession() as session:
+        url = f"{running.url}/socket.io/?EIO=4&transport=websocket"
+        sockets = [await session.ws_connect(url) for _ in range(5)]
+        sending = asyncio.create_task(running.server.send_away(spread=0.5))
+        again = []
+        for socket in sockets:
+            while (await socket.receive()).type is aiohttp.WSMsgType.TEXT:
+                pass
+            again.append(await session.ws_connect(url))
+        await sending
+        assert running.count("bridged_closed_total", reason="new_epoch") == 5
+        assert running.count("bridged_connections") == 5
+        for socket in again:
+            await socket.send_str("40")
+            while not (await socket.receive_str()).startswith("40"):
+                pass
+            await socket.close()
+
+
 async def test_a_drain_is_spread_over_its_time() -> None:
     """So that another instance does not get all clients at once."""
     async with serve() as running, aiohttp.ClientSession() as session:

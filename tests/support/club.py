@@ -228,6 +228,7 @@ class Club:
         self.peers = Peers(self.instances, self.peer_messages, OwnWriter(wire or self.log, "log", wall))
         self.handovers = Handovers(self.lost, self.peers, self.log_messages, self.writer)
         self.lost_and_found = LostAndFound(
+            sessions=self.sessions,
             lost=self.lost,
             orders=RecentOrders(rules.config.recovery.window),
             handovers=self.handovers,

@@ -265,13 +265,16 @@ async def test_since_on_connect_recovers_the_rooms_that_one_is_in_by_itself(
 
 
 async def test_a_log_that_begins_anew_is_told(forgetful: Portal) -> None:
-    """Its stream is deleted under the reader: clients that recover are sent back, and know."""
+    """Its stream is deleted under the reader: all clients are sent back, and know; with cursors and without."""
     portal, updates = forgetful, Updates(forgetful)
     follower = await Follower.connect(portal)
+    plain = await portal.connect("/portal")
     await follower.has(await updates.publish(2))
     await portal.services.channel.queue_delete("bridge.events")
     await follower.client.wait_disconnected()
     assert not await follower.come_back()
+    await plain.wait_connected(times=2, timeout=15)
+    assert plain.disconnects == ["transport close"]
     await updates.publish(1)
     await follower.client.wait_for("task_update", 3)
     assert follower.numbers == [0, 1, 2]
