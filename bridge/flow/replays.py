@@ -27,8 +27,8 @@ AHEAD_SECONDS: Final = 5.0
 """How long a client waits that has seen more, on another instance, than this one has read; and for one
 that has just started."""
 _BURST: Final = 16.0
-"""Seconds' worth of replays that a client may have at once, at one outbox a second in the long run: whoever
-asks again and again waits, and costs the others no more than so much."""
+"""Seconds' worth of replays that a connection may have at once, at one outbox a second in the long run:
+whoever asks again and again, by joins or by coming anew, waits, and costs the others no more than so much."""
 _SHARE: Final = 4
 """A portion is this share of what may wait for a client: it may be exceeded by one event, and doubled."""
 
@@ -145,16 +145,15 @@ class Replays:
             if not may_join():
                 catch_up.give_up_joining()
             done = self._step(session, catch_up)
-        self._charge(session, catch_up.sent)
         return None if session.closed else Joined(recovered=True, mark=place.offset)
 
     def catch_up(self, session: Session, behind: Behind, then: Callable[[], None]) -> None:
         """Send all that the client lacks of the rooms that it is in, and call `then` when it lacks nothing.
 
-        That is before this returns, unless it is more than may be sent at once.
+        That is before this returns, unless it is more than may be sent at once, or too much of late.
         """
         catch_up = self._make(session, behind, ())
-        if self._step(session, catch_up):
+        if not self._time_to_turn(session) and self._step(session, catch_up):
             self._end(session, then)
             return
         session.catching_up = True
@@ -181,6 +180,7 @@ class Replays:
         self.count("age" if isinstance(since, Age) else "cursor", recovered)
 
     async def _go_on(self, session: Session, catch_up: CatchUp, then: Callable[[], None]) -> None:
+        await self._wait_for_turn(session)
         done = False
         while not done:
             await _give_way(session.client)
@@ -193,15 +193,19 @@ class Replays:
 
     async def _wait_for_turn(self, session: Session) -> None:
         """Let a client wait that has had more replays than it may; not when all is about to end."""
-        ahead = session.replays_due - asyncio.get_running_loop().time() - _BURST
-        if ahead > 0:
+        if ahead := self._time_to_turn(session):
             with suppress(TimeoutError):
                 async with asyncio.timeout(ahead):
                     await self._draining.wait()
 
+    def _time_to_turn(self, session: Session) -> float:
+        """Seconds until the client may be replayed something again; 0 when it may now."""
+        return max(0.0, session.lane.replays_due - asyncio.get_running_loop().time() - _BURST)
+
     def _charge(self, session: Session, sent: int) -> None:
-        due = max(session.replays_due, asyncio.get_running_loop().time())
-        session.replays_due = due + sent / self._outbox
+        """Count what a client was sent, whatever becomes of it: to leave and come again helps nobody."""
+        due = max(session.lane.replays_due, asyncio.get_running_loop().time())
+        session.lane.replays_due = due + sent / self._outbox
 
     def _end(self, session: Session, then: Callable[[], None]) -> None:
         if not session.closed:
@@ -223,12 +227,15 @@ class Replays:
 
     def _step(self, session: Session, catch_up: CatchUp) -> bool:
         """The next portion; a client to which it cannot be given is cut: it must not go on behind a gap."""
+        sent = catch_up.sent
         try:
             return catch_up.step(self._window.now())
         except Exception:
             log.exception("catch_up.failed", namespace=session.namespace.pattern)
             session.client.evict()
             return True
+        finally:
+            self._charge(session, catch_up.sent - sent)
 
 
 async def _give_way(client: Client) -> None:

@@ -28,12 +28,14 @@ class Pending(Struct, frozen=True):
 class Lane:
     """What a connection shares over all namespaces of the same limits: its number of sessions, and rates."""
 
-    __slots__ = ("commands", "rate", "sessions", "timer")
+    __slots__ = ("commands", "rate", "replays_due", "sessions", "timer")
 
     def __init__(self, rate: RateWindow) -> None:
         self.rate = rate
         self.commands: dict[tuple[str, str], RateWindow] = {}
         """Of the commands that have a limit of their own, by namespace pattern and event."""
+        self.replays_due = 0.0
+        """Loop time at which all that it was replayed would have been sent at the rate of the long run."""
         self.sessions = 0
         self.timer: asyncio.TimerHandle | None = None
         """Of its own end, while it has no session."""
@@ -41,7 +43,8 @@ class Lane:
     @property
     def memory(self) -> float:
         """Seconds after which nothing of it counts any more."""
-        return max(window.memory for window in (self.rate, *self.commands.values()))
+        replays = self.replays_due - asyncio.get_running_loop().time()
+        return max(replays, *(window.memory for window in (self.rate, *self.commands.values())))
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -73,7 +76,6 @@ class Session:
         "principal",
         "progress",
         "remote",
-        "replays_due",
         "timer",
         "words",
         "working",
@@ -104,8 +106,6 @@ class Session:
         """None for one that begins with nothing but what is to come."""
         self.due: tuple[str, ...] = ()
         """Rooms that the client joined by itself when it signed in."""
-        self.replays_due = 0.0
-        """Loop time at which all that it was replayed would have been sent at the rate of the long run."""
         self.progress: Progress | None = None
         """What its cursors mean, if it gets any; None until it has signed in."""
         self.failed_sign_ins = 0

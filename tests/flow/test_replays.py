@@ -261,6 +261,36 @@ async def test_a_client_that_reads_fast_does_not_hold_up_the_others(club: Club, 
     assert len(seen) > 3
 
 
+async def test_to_leave_and_come_again_does_not_help(club: Club, log: Log) -> None:
+    """By joins, or with all of it on connecting; another connection of the same user is another client."""
+    for number in range(60):
+        await log.say(f"{number} {BIG}")
+        await log.say(f"{number} {BIG}", key="any")
+    for since in (None, cursor(16)):
+        connection, auth = f"by {since}", {"token": club.token(), "since": since}
+        replayed = 0
+        for _ in range(25):
+            client = await club.try_connect("/hall", auth, connection=connection)
+            assert isinstance(client, RecordingClient)
+            if since is None:
+                client.send("sit", {"table": "1", "since": cursor(16)}, ack=1)
+            for _ in range(5):
+                await settle()
+            replayed += len(client.received("any")) + len(client.received("said"))
+            client.leave()
+        assert replayed * len(BIG) / 1e6 == pytest.approx(16, abs=2)
+    client = await club.try_connect("/hall", auth, connection=connection)
+    assert isinstance(client, RecordingClient)
+    client.send("knock", ack=2)
+    await settle()
+    assert client.log == []
+    await club.clock.advance(3)
+    for _ in range(5):
+        await settle()
+    assert len(client.received("any")) == 60
+    assert client.names[-1] == 2
+
+
 async def test_whoever_asks_again_and_again_waits(club: Club, log: Log) -> None:
     """At 16 outboxes of replays at once, and one a second from then on; others and other commands do not."""
     for number in range(60):

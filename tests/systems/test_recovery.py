@@ -265,7 +265,7 @@ async def test_since_on_connect_recovers_the_rooms_that_one_is_in_by_itself(
 
 
 async def test_a_log_that_begins_anew_is_told(forgetful: Portal) -> None:
-    """Its stream is deleted under the reader: all clients are sent back, and know; with cursors and without."""
+    """Its stream is deleted under the reader: all clients are sent back, with cursors and without."""
     portal, updates = forgetful, Updates(forgetful)
     follower = await Follower.connect(portal)
     plain = await portal.connect("/portal")
