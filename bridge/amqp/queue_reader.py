@@ -13,19 +13,21 @@ tells so by the checksums, which each epoch salts with a number of its own. Some
 
 import asyncio
 import secrets
-from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 from uuid import uuid4
 
 import structlog
 
 from bridge.amqp.batches import handle_events, pump
+from bridge.amqp.channel import LinkLostError
 from bridge.amqp.connection import BrokerConnection
 from bridge.amqp.deliveries import to_delivery
 from bridge.amqp.events import Content
 from bridge.amqp.link import Link
 from bridge.amqp.markers import publish_marker
+from bridge.amqp.redelivery import Redelivery
 from bridge.amqp.subscription import Subscription
 from bridge.amqp.topology import MARKER_KEY, Topology, declare_live, declare_queue, to_dropped_key
 from bridge.config.model import Amqp
@@ -42,8 +44,8 @@ class QueueReader:
     """Reads the queue for ever, in order; it holds what came while the instance was away.
 
     What was handled and not yet acknowledged when a connection broke arrives again, before all else and in
-    order: it is left out. Nobody else may read the queue meanwhile, so that what another connection holds,
-    which the broker has not missed yet, does not come after what is newer. Implements
+    order: it is left out (redelivery.py). Nobody else may read the queue meanwhile, so that what another
+    connection holds, which the broker has not missed yet, does not come after what is newer. Implements
     `flow.ports.EventReader`.
     """
 
@@ -72,10 +74,8 @@ class QueueReader:
         self._number = 0
         """Of the last delivery; 0 stays free, since it would say that nothing was ever before it."""
         self._salt = secrets.randbits(32)
-        self._handled: deque[int] = deque(maxlen=config.prefetch)
-        """Fingerprints of the last deliveries: no others may lack the acknowledgement."""
-        self._again: deque[int] = deque()
-        """Those of them that may arrive again."""
+        self.handled = Redelivery(config.prefetch)
+        """What may arrive again."""
 
     async def run(self, handle: HandleBatch) -> None:
         """Read until cancelled. An exception of `handle` ends it, as HandlerFailedError."""
@@ -87,17 +87,36 @@ class QueueReader:
             drops = await self._subscribe_to_drops(link)
             waiting = await declare_queue(link, self._config, self._topology, name, self._instance_id)
             subscription = await Subscription.open(link, name, prefetch=self._config.prefetch, exclusive=True)
-            if self._on_caught_up is not None:
+            if self._on_caught_up is not None or self.handled:  # what comes again ends before it
                 self._marker = await publish_marker(
                     self.connection, self._instance_id, LOG_EXCHANGE, MARKER_KEY
                 )
         self._resume(name, waiting)
         watching = asyncio.create_task(self._watch(drops, link, name), name="drops")
+        settling = asyncio.create_task(self._settle(subscription), name="acknowledgements")
         self.connection.mark_up()
         try:
+            if self.handled:
+                await self._begin_again(subscription, handle)
             await pump(subscription, self._config.prefetch, lambda some: self._hand_over(some, handle))
         finally:
             watching.cancel()
+            settling.cancel()
+
+    async def _begin_again(self, subscription: Subscription, handle: HandleBatch) -> None:
+        """Leave out what was handled before the connection broke: it comes first."""
+        contents: list[Content] = []
+        while len(contents) < len(self.handled) and all(content.redelivered for content in contents):
+            contents += await subscription.take(len(self.handled) - len(contents))
+        await self._hand_over(self.handled.leave_out(contents), handle)
+        subscription.acknowledge(contents[-1])
+
+    async def _settle(self, subscription: Subscription) -> None:
+        """Learn which acknowledgements the broker has: the fewer may be lost, the fewer events look alike."""
+        with suppress(LinkLostError):
+            while True:
+                await subscription.acknowledged.wait()
+                self.handled.settle(await subscription.settle())
 
     async def _subscribe_to_drops(self, link: Link) -> Subscription:
         """Consume what the queue drops; from before it is looked at, so that no drop falls in between."""
@@ -118,7 +137,6 @@ class QueueReader:
 
     def _resume(self, name: str, waiting: int | None) -> None:
         """Go on after a loss of the connection, in a new epoch if the queue may have lost something."""
-        self._again = self._handled.copy()
         if not self._number:
             return
         if waiting is None:
@@ -134,24 +152,8 @@ class QueueReader:
         self._salt = secrets.randbits(32)
         self._on_new_epoch()
 
-    def _leave_out_handled(self, contents: list[Content]) -> list[Content]:
-        """What was not handled before the connection broke."""
-        for index, content in enumerate(contents):
-            if not content.redelivered or not self._find_again(_to_fingerprint(content)):
-                self._again.clear()
-                return contents[index:]
-        return []
-
-    def _find_again(self, fingerprint: int) -> bool:
-        while self._again:
-            if self._again.popleft() == fingerprint:
-                return True
-        return False
-
     async def _hand_over(self, contents: list[Content], handle: HandleBatch) -> None:
-        if self._again:
-            contents = self._leave_out_handled(contents)
-        self._handled.extend(map(_to_fingerprint, contents))
+        self.handled.note(contents)
         deliveries = [
             to_delivery(content, number, self._salt)
             for number, content in enumerate(contents, self._number + 1)
@@ -166,7 +168,3 @@ class QueueReader:
                 self._on_caught_up = None
                 deliveries = deliveries[cut:]
         await handle_events(deliveries, handle)
-
-
-def _to_fingerprint(content: Content) -> int:
-    return hash((content.exchange, content.routing_key, content.properties, content.body))

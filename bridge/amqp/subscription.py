@@ -23,6 +23,7 @@ class Subscription:
 
     def __init__(self, channel: Channel, prefetch: int, *, most_bytes: int = _MOST_BYTES) -> None:
         self._channel = channel
+        self._prefetch = prefetch
         self._ack_after = max(1, prefetch // 4)
         self._handled = self._acknowledged = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -33,6 +34,8 @@ class Subscription:
         self._ended: LinkLostError | None = None
         self.waiting_since: float | None = None
         """Loop time since which its taker waits for a delivery; None while there are some to handle."""
+        self.acknowledged = asyncio.Event()
+        """Set when acknowledgements were sent, since `settle` was called last."""
         channel.on_deliveries = self._append
         channel.on_cancelled = lambda: self._end(LinkLostError("consumer cancelled: queue gone"))
         channel.on_ended = self._end
@@ -93,6 +96,18 @@ class Subscription:
         if self._handled > self._acknowledged:
             self._acknowledged = self._handled
             self._channel.write(encode_ack(self._channel.number, self._handled))
+            self.acknowledged.set()
+
+    async def settle(self) -> int:
+        """Wait until the broker has the acknowledgements that were sent; the last delivery's tag.
+
+        Nothing answers an acknowledgement, but what is asked behind it on the channel is answered after it.
+        LinkLostError when no answer can come.
+        """
+        self.acknowledged.clear()
+        tag = self._acknowledged
+        await self._channel.call(Basic.Qos(prefetch_count=self._prefetch))
+        return tag
 
     async def close(self) -> None:
         """End the consumer and its channel."""

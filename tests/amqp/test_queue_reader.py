@@ -237,10 +237,33 @@ async def test_equal_events_are_two_events(amqp_url: str, service: AbstractChann
                         reader.connection.generation == wanted and reader.connection.up_since
                     )
                 )
-                await send(service, b"tick")
+                await send(service, b"tick", message_id="same")
                 await recorder.wait_for(generation)
                 proxy.reset()
     assert recorder.bodies == [b"tick"] * 3
+
+
+async def test_an_event_that_got_lost_on_its_way_is_not_taken_for_an_equal_one(
+    amqp_url: str, service: AbstractChannel
+) -> None:
+    """Sent and never seen, it comes again; the other one was handled, and the broker knows."""
+    recorder = Recorder()
+    async with Proxy.before(amqp_url) as proxy:
+        config = make_config(proxy.url(amqp_url), source="queue", heartbeat=Duration("1s"))
+        reader = QueueReader(config, TOPOLOGY, "one", Metrics(), recorder.on_caught_up, recorder.on_new_epoch)
+        async with running(reader.run(recorder.handle)):
+            await until(lambda: recorder.caught_up_after is not None)
+            await send(service, b"tick", b"tack", b"tick", message_id="same")
+            await recorder.wait_for(3)
+            await until(lambda: not reader.handled)
+            proxy.drop("to_client")
+            await send(service, b"tick", b"tack", message_id="same")
+            await until(lambda: reader.connection.down_since)
+            proxy.pass_on()
+            await recorder.wait_for(5)
+            await send(service, b"end")
+            await recorder.wait_for(6)
+    assert recorder.bodies == [b"tick", b"tack", b"tick", b"tick", b"tack", b"end"]
 
 
 async def test_what_was_handled_comes_once_and_in_order_when_its_acknowledgement_was_lost(

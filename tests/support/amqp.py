@@ -79,15 +79,22 @@ async def running(work: Awaitable[None]) -> AsyncIterator[asyncio.Task[None]]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def send(channel: AbstractChannel, *bodies: bytes, key: str = "project.apollo.state_change") -> None:
-    """Publish bodies in order and wait for all confirms."""
+async def send(
+    channel: AbstractChannel,
+    *bodies: bytes,
+    key: str = "project.apollo.state_change",
+    message_id: str | None = None,
+) -> None:
+    """Publish bodies in order and wait for all confirms; each has an id of its own, unless all have one."""
     await asyncio.gather(
         *(
             channel.basic_publish(
                 body,
                 exchange=EXCHANGE,
                 routing_key=key,
-                properties=Basic.Properties(delivery_mode=2, content_type="application/json"),
+                properties=Basic.Properties(
+                    delivery_mode=2, content_type="application/json", message_id=message_id
+                ),
             )
             for body in bodies
         )
