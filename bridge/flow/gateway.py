@@ -144,8 +144,8 @@ class BridgeGateway:
             client.begin_catch_up(entry.behind.cursor)
         if plan.emit is not None:
             client.emit(*plan.emit)
-        has_values = entry is not None and entry.has_values
         for room, mark in self._recoveries.rooms_of(session).items():
+            has_values = entry is not None and entry.has_values(room)
             self._rooms.enter(session, room, mark, retained=not has_values)
         self._admission.watch_expiry(session, self._expire)
         rapid = session.lane.sessions == 1 and self._reconnects.note(session.system, principal.identity)

@@ -8,7 +8,7 @@ from bridge.flow.rooms import Rooms
 from bridge.flow.session import Session
 from bridge.model import Join, Leave, Refuse
 from bridge.rules.command_plan import CommandPlan, Recovery
-from bridge.rules.since import Age, Since
+from bridge.rules.since import Since
 
 _FORBIDDEN = Refuse(code=Code.FORBIDDEN, message="You may not join this room")
 _FULL = Refuse(code=Code.FORBIDDEN, message="The client is in too many rooms")
@@ -53,9 +53,8 @@ class Moves:
                 return refuse
             mark = joined.mark
             recovery = Recovery(recovered=joined.recovered, offset=self._replays.head.cursor)
-        has_values = recovery is not None and recovery.recovered and not isinstance(since, Age)
         for room in join.rooms:
-            self._rooms.enter(session, room, mark, retained=not has_values)
+            self._rooms.enter(session, room, mark)
         return recovery
 
     def _check(self, session: Session, join: Join) -> Refuse | None:

@@ -18,7 +18,6 @@ from bridge.flow.session import Entry, Session
 from bridge.flow.wishes import Wish, to_key
 from bridge.model import EVERYONE, Place, Principal
 from bridge.rules.command_plan import plan_connect
-from bridge.rules.since import Age
 from bridge.state.lost_sessions import LostSession
 from bridge.state.memberships import Memberships
 from bridge.state.progress import Behind, Progress
@@ -102,7 +101,7 @@ class Recoveries:
         if wish.since is not None and session.entry is None:
             behind = None if at_hand.since is None else Behind(base=at_hand.since)
             if session.principal is not None and behind is not None and self._replays.holds(behind):
-                session.entry = Entry(behind=behind, has_values=not isinstance(wish.since, Age))
+                session.entry = Entry(behind=behind)
             self._replays.count_since(wish.since, session.entry is not None)
             extra["recovered"] = session.entry is not None
         lost = None if session.entry is None else session.entry.lost
@@ -159,7 +158,11 @@ class Recoveries:
             return None
         lost = self._sessions.take(lost)
         marks = {room: max(lost.rooms[room], mark) for room, mark in behind.unsure.items()}
-        return Entry(behind=behind, lost=structs.replace(lost, rooms={**lost.rooms, **marks}))
+        return Entry(
+            behind=behind,
+            lost=structs.replace(lost, rooms={**lost.rooms, **marks}),
+            heard=lost.progress.covers(cursor),
+        )
 
     def _may_have(self, session: Session, lost: LostSession) -> bool:
         """Whether the user, as the token says now, may be in every room of the session."""

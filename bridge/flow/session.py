@@ -53,8 +53,17 @@ class Entry(Struct, frozen=True, kw_only=True):
     behind: Behind
     lost: LostSession | None = None
     """The session that goes on; None when a new one begins with what was missed."""
-    has_values: bool = True
-    """It has what is retained from before that; not so who only says how old that is."""
+    heard: bool = False
+    """Whether its client has received anything in the session that goes on."""
+
+    def has_values(self, room: str) -> bool:
+        """Whether the client has what is retained of a room from before that.
+
+        It does when it was in the room in this session, and has received something since it joined it: the
+        values came before that. A cursor that it only names does not say in which rooms it was.
+        """
+        mark = None if self.lost is None else self.lost.rooms.get(room)
+        return mark is not None and self.heard and mark <= self.behind.base.offset
 
 
 class Session:

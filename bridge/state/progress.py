@@ -84,13 +84,17 @@ class Progress(Struct, frozen=True, kw_only=True):
         )
         return Progress(start=self.start, last=last, earlier=earlier, doubtful=doubtful)
 
+    def covers(self, cursor: Cursor | None) -> bool:
+        """Whether a cursor is of this session: then its client has received something."""
+        return cursor is not None and cursor.live.offset >= self.start.offset
+
     def locate(self, cursor: Cursor | None, rooms: Collection[str]) -> Behind | None:
         """What a client that holds this cursor and is in these rooms lacks; None when nobody can tell.
 
         A cursor of before the session is as none: the official client keeps it when a session could not
         be recovered.
         """
-        if cursor is None or cursor.live.offset < self.start.offset:
+        if cursor is None or not self.covers(cursor):
             return self._locate_plain(self.start, rooms)
         if cursor.replayed is None:
             return self._locate_plain(cursor.live, rooms)

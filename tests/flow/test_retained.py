@@ -7,6 +7,7 @@ import pytest
 
 from bridge.model import Delivery
 from bridge.rules.compile import Rules
+from tests.flow.test_recoveries import Page
 from tests.support.club import Club
 from tests.support.fakes import RecordingClient, settle
 
@@ -72,27 +73,24 @@ async def test_who_has_it_by_another_room_does_not_receive_it_again(club: Club) 
     assert ann.received("menu") == [{"text": "soup"}]
 
 
-async def test_who_joins_with_a_cursor_has_it_and_who_joins_by_age_may_not(club: Club) -> None:
-    """An age brings the events of that time, and the values that are older."""
+async def test_who_joins_with_since_receives_the_values_that_are_older(club: Club) -> None:
+    """A cursor, or an age, does not say that the client was in this room; what is newer comes once."""
     await publish(club, "table.1.menu", "soup", offset=0)
     await club.clock.advance(60)
     await publish(club, "table.1.said", "hello", offset=2)
     cursor = club.window.head()
     await club.clock.advance(60)
     await publish(club, "table.1.said", "bye", offset=3)
-
-    ann = await club.connect("ann")
-    ann.send("sit", {"table": "1", "since": cursor})
-    await settle()
-    assert ann.names == ["said", "seated"]
-    bob = await club.connect("bob")
-    bob.send("sit", {"table": "1", "since": "90s"})
-    await settle()
-    assert sorted(map(str, bob.names)) == ["menu", "said", "said", "seated"]
-    assert bob.names[-1] == "seated"
+    for since, said in ((cursor, 1), ("90s", 2), ("9m", 2)):
+        ann = await club.connect("ann")
+        ann.send("sit", {"table": "1", "since": since})
+        await settle()
+        assert sorted(map(str, ann.names)) == ["menu", *["said"] * said, "seated"]
+        assert ann.names[-1] == "seated"
+        ann.leave()
 
 
-async def test_who_connects_with_an_age_receives_the_values_that_are_older(club: Club) -> None:
+async def test_who_connects_with_since_receives_the_values_that_are_older(club: Club) -> None:
     """Before what it missed; one that is among that comes once."""
     await publish(club, "house.rule", "be nice", offset=0)
     await club.clock.advance(60)
@@ -107,7 +105,45 @@ async def test_who_connects_with_an_age_receives_the_values_that_are_older(club:
     assert bob.names == ["rule", "any"]
     eve = await club.try_connect("/hall", {"token": club.token("eve"), "since": club.window.head()})
     assert isinstance(eve, RecordingClient)
-    assert eve.names == []
+    assert eve.names == ["rule"]
+
+
+async def test_who_comes_back_is_not_given_what_it_has(club: Club) -> None:
+    """A room that it is in only now, by what its token says now, is new to it."""
+    await publish(club, "house.rule", "be nice", offset=0)
+    await publish(club, "table.1.menu", "soup", offset=1)
+    await publish(club, "floor.attic.plan", "steep", offset=2)
+    page = Page(club)
+    await page.connect()
+    await sit(page.client)
+    assert page.client.names == ["rule", "menu", "seated"]
+    page.drop()
+    page.claims = {"floor": "attic"}
+    await page.connect()
+    assert page.recovered
+    assert page.client.names == ["plan"]
+    page.drop()
+    await page.connect()
+    assert page.recovered
+    assert page.client.names == []
+
+
+async def test_who_comes_back_is_given_what_did_not_arrive(club: Club) -> None:
+    """Its connection was lost before anything came, or after it had joined a room and before that came."""
+    await publish(club, "house.rule", "be nice", offset=0)
+    await publish(club, "table.1.menu", "soup", offset=1)
+    page = Page(club)
+    await page.connect()
+    page.drop(received=0)
+    await page.connect()
+    assert page.recovered
+    assert page.client.names == ["rule"]
+    await publish(club, "table.2.said", "at another", offset=2)
+    await sit(page.client)
+    page.drop(received=1)
+    await page.connect()
+    assert page.recovered
+    assert page.client.names == ["menu"]
 
 
 async def test_the_greeting_comes_before_what_is_retained(club: Club) -> None:

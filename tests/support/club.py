@@ -100,6 +100,7 @@ ROUTES = """
           tables.{one}.{other}.heard: {schema: Said, rooms: ["table:{one}", "table:{other}"]}
           table.{table}.menu: {schema: Said, rooms: ["table:{table}", "guests:{table}"], retain: true}
           house.rule: {schema: Said, retain: true, remember: house}
+          floor.{floor}.plan: {schema: Said, rooms: ["floor:{floor}"], retain: true}
           table.{table}.hums: {schema: Said, rooms: ["table:{table}"], live: true, except: sender}
         commands:
           sit: &sit
