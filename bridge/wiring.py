@@ -125,7 +125,7 @@ class People:
         self.fanout = Fanout(self.memberships, metrics, self.window.head)
         plans, table = PresencePlans(rules), PresenceTable(shared.instances.incarnation)
         self.occupancy = Occupancy(
-            plans, table, shared.instances, broker.publisher, shared.log_name, time.time
+            plans, table, shared.instances, broker.publisher, shared.log_name, metrics, time.time
         )
         self.occupancy.register(shared.presence_messages)
         self.presence = Presence(plans, table, shared.instances, shared.writer, self.occupancy, time.time)

@@ -24,6 +24,8 @@ from bridge.model import (
 )
 from bridge.rules.presence_plan import PresencePlans
 from bridge.state.presence import Change, PresenceTable
+from bridge.telemetry.metrics import Metrics
+from bridge.telemetry.sparing import Sparing
 
 MEMORY: Final = 180.0
 """Seconds for which every instance remembers changes: the eldest may end before it has published them, and
@@ -57,6 +59,7 @@ class Occupancy:
         instances: Instances,
         publisher: Publisher,
         log_name: str,
+        metrics: Metrics,
         clock: Callable[[], float],
     ) -> None:
         """`log_name` begins the message ids; `clock` gives epoch seconds."""
@@ -65,6 +68,8 @@ class Occupancy:
         self._publisher = publisher
         self._log_name = log_name
         self._clock = clock
+        self._dropped = metrics.occupancy_dropped
+        self._sparing = Sparing()
         self._table = table
         self._recent: OrderedDict[RoomRef, PublishMessage] = OrderedDict()
         self._waiting: OrderedDict[RoomRef, PublishMessage] = OrderedDict()
@@ -128,7 +133,7 @@ class Occupancy:
         self._waiting[room] = message
         if len(self._waiting) > _MOST:
             self._waiting.popitem(last=False)
-            log.error("occupancy.dropped", reason="the broker is away, and too many rooms have changed")
+            self._drop(room, "the broker is away, and too many rooms have changed")
         if self._worker is None or self._worker.done():
             self._worker = asyncio.get_running_loop().create_task(self._work())
 
@@ -138,8 +143,17 @@ class Occupancy:
             outcome = await self._publisher.publish(message)
             if outcome in _RETRIED:
                 await asyncio.sleep(_RETRY_DELAY)
-            elif self._waiting.get(room) is message:  # else it has changed meanwhile
+                continue
+            if outcome is PublishOutcome.REJECTED:
+                self._drop(room, "the broker refused it, as the full queue of a service does")
+            if self._waiting.get(room) is message:  # else it has changed meanwhile
                 del self._waiting[room]
+
+    def _drop(self, room: RoomRef, reason: str) -> None:
+        """Services are not told of a room: what it is next they are, or when they ask."""
+        self._dropped.inc()
+        if self._sparing.may_say((room.system, reason), self._clock()):
+            log.error("occupancy.dropped", system=room.system, reason=reason)
 
     def _to_message(
         self, room: RoomRef, users: int, at: float, delivery: Delivery, number: int

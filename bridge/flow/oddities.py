@@ -10,11 +10,10 @@ from bridge.flow.ports import InvalidSink
 from bridge.model import Delivery, Invalid
 from bridge.rules.event_plan import EventPlan
 from bridge.telemetry.metrics import Metrics
+from bridge.telemetry.sparing import Sparing
 
 DUPLICATE: Final = EventPlan(routed=True)
 """The plan of an event that was seen before."""
-WARN_EVERY: Final = 60.0
-"""Seconds between two warnings of one route's invalid events; the metric counts them all."""
 
 log = structlog.get_logger()
 
@@ -25,7 +24,7 @@ class Oddities:
     def __init__(self, invalid: InvalidSink, metrics: Metrics) -> None:
         self._invalid = invalid
         self._events = metrics.events
-        self._warned: dict[tuple[str, str], float] = {}
+        self._sparing = Sparing()
 
     def note(self, delivery: Delivery, plan: EventPlan, now: float) -> None:
         """Count what else became of an event than being sent, and keep what no schema fits."""
@@ -38,7 +37,7 @@ class Oddities:
             events.labels(route, "stale").inc()
         for invalid in plan.invalid:
             events.labels(invalid.route, "invalid").inc()
-            if self._may_warn(invalid, now):
+            if self._sparing.may_say((invalid.route, invalid.reason), now):
                 log.warning("event.invalid", route=invalid.route, reason=invalid.reason, path=invalid.path)
         for fault in _join_equal(plan.invalid):
             self._invalid.put(delivery, fault, now)
@@ -46,17 +45,9 @@ class Oddities:
     def fail(self, delivery: Delivery, error: Exception, now: float) -> EventPlan:
         """The plan of an event that the bridge itself could not plan; called while the error is handled."""
         fault = Invalid(route="-", reason="internal", error=type(error).__name__)
-        if self._may_warn(fault, now):
+        if self._sparing.may_say((fault.route, fault.reason), now):
             log.exception("event.failed", exchange=delivery.exchange, offset=delivery.offset)
         return EventPlan(routed=True, invalid=(fault,))
-
-    def _may_warn(self, invalid: Invalid, now: float) -> bool:
-        """Once a minute for each route and reason: a faulty service must not flood the log."""
-        key = (invalid.route, invalid.reason)
-        if 0 <= now - self._warned.get(key, -WARN_EVERY) < WARN_EVERY:
-            return False
-        self._warned[key] = now
-        return True
 
 
 def _join_equal(faults: Sequence[Invalid]) -> list[Invalid]:

@@ -10,14 +10,13 @@ import structlog
 
 from bridge.flow.ports import Publisher, TakeOwn
 from bridge.model import LOG_EXCHANGE, Delivery, Emission, PublishMessage, PublishOutcome
+from bridge.telemetry.sparing import Sparing
 
 T = TypeVar("T")
 
 LOG_HEADER: Final = "log"
 """Names the log whose instances a message is for: two configurations may share one broker, each with a log of
 its own, and one `bridge.log`. A message without it, such as an operator's, is for all."""
-_WARN_EVERY: Final = 60.0
-"""Seconds between two lines of one key: a faulty service must not flood the log."""
 _RETRY_DELAY: Final = 1.0
 _REFUSED_DELAY: Final = 2.0
 _RETRIED: Final = (
@@ -27,20 +26,6 @@ _RETRIED: Final = (
 )
 
 log = structlog.get_logger()
-
-
-class _Sparing:
-    """Lets a line of the log pass for each key, and the next one a minute later."""
-
-    def __init__(self) -> None:
-        self._warned: dict[str, float] = {}
-
-    def may_warn(self, key: str, now: float) -> bool:
-        """Whether a line about this key, one of a fixed few, may be written at `now` (epoch seconds)."""
-        if 0 <= now - self._warned.get(key, -_WARN_EVERY) < _WARN_EVERY:
-            return False
-        self._warned[key] = now
-        return True
 
 
 class OwnMessages:
@@ -54,7 +39,7 @@ class OwnMessages:
         """`log_name` is the log of this instance; messages for that of others are passed over."""
         self._log_name = log_name
         self._takers: dict[str, TakeOwn] = {}
-        self._sparing = _Sparing()  # asked about keys that somebody takes, no others
+        self._sparing = Sparing()  # asked about keys that somebody takes, no others
 
     def register(
         self, key: str, body: type[T], take: Callable[[T, Delivery, float], Sequence[Emission]]
@@ -71,7 +56,7 @@ class OwnMessages:
         try:
             return taker(delivery, now)
         except (msgspec.DecodeError, RecursionError) as error:  # too deep is not readable either
-            if self._sparing.may_warn(delivery.routing_key, now):
+            if self._sparing.may_say(delivery.routing_key, now):
                 log.warning(
                     "own_message.unreadable",
                     exchange=delivery.exchange,
@@ -80,7 +65,7 @@ class OwnMessages:
                 )
         except Exception:
             # The log's top: one message's fault must not stop what is behind it.
-            if self._sparing.may_warn(delivery.routing_key, now):
+            if self._sparing.may_say(delivery.routing_key, now):
                 log.exception("own_message.failed", exchange=delivery.exchange, key=delivery.routing_key)
         return ()
 
@@ -93,7 +78,7 @@ class OwnWriter:
         self._publisher = publisher
         self._log_name = log_name
         self._clock = clock
-        self._sparing = _Sparing()
+        self._sparing = Sparing()
 
     async def write(self, key: str, body: object, *, exchange: str = LOG_EXCHANGE) -> PublishOutcome:
         """Publish a message, whose JSON body is made from any value that msgspec encodes, once."""
@@ -116,7 +101,7 @@ class OwnWriter:
         """
         message = self._to_message(LOG_EXCHANGE, key, body)
         while (outcome := await self._publish(message)) is not PublishOutcome.CONFIRMED:
-            if self._sparing.may_warn(key, self._clock()):
+            if self._sparing.may_say(key, self._clock()):
                 log.error("own_message.refused", exchange=LOG_EXCHANGE, key=key, outcome=outcome)
             await asyncio.sleep(_REFUSED_DELAY)
 

@@ -145,6 +145,12 @@ class Metrics:
             "Invalid events that could not be kept for bridge.invalid, since its queue in memory was full.",
             registry=self.registry,
         )
+        self.occupancy_dropped = Counter(
+            "bridged_occupancy_dropped_total",
+            "Rooms of which services were not told that they are occupied or vacated, since the broker "
+            "refused it, or was away for long.",
+            registry=self.registry,
+        )
         self.handovers = Counter(
             "bridged_handovers_total",
             "Connections that were for another worker of `--workers`, by outcome: given, taken, lost.",

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from bridge.flow.occupancy import MEMORY
 from bridge.model import PRESENCE_EXCHANGE, PublishMessage, PublishOutcome, RoomRef
@@ -180,6 +181,26 @@ async def test_nobody_listening_is_no_fault(street: Street) -> None:
     await settle()
     await one.occupancy.drain()
     assert one.occupancy.waiting() == 0
+
+
+async def test_what_the_broker_refuses_is_dropped_and_told_the_operator(street: Street) -> None:
+    """The queue of one service is full: the others need not wait for it. A line a minute, and a metric."""
+    one = await street.open()
+    one.line.refuse = PRESENCE_EXCHANGE
+    one.line.refusal = PublishOutcome.REJECTED
+    with capture_logs() as logs:
+        for _ in range(2):
+            one.come("ann")
+            await settle()
+            one.go("sid of ann")
+            await settle()
+        await street.pass_time(60)
+        one.come("ann")
+        await settle()
+    assert one.occupancy.waiting() == 0
+    assert one.metrics.registry.get_sample_value("bridged_occupancy_dropped_total") == 5
+    lines = [line for line in logs if line["event"] == "occupancy.dropped"]
+    assert [line["system"] for line in lines] == ["shop"] * 2
 
 
 def test_the_configuration_says_it_for_a_room(rules: Rules) -> None:

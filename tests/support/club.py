@@ -183,7 +183,9 @@ class Club:
         self.writer = OwnWriter(log or self.log, "log", wall)
         self.instances = Instances(name, self.log_messages, self.writer, HEARTBEAT)
         self.plans, self.table = PresencePlans(rules), PresenceTable(self.instances.incarnation)
-        self.occupancy = Occupancy(self.plans, self.table, self.instances, log or self.log, "log", wall)
+        self.occupancy = Occupancy(
+            self.plans, self.table, self.instances, log or self.log, "log", self.metrics, wall
+        )
         self.presence = Presence(self.plans, self.table, self.instances, self.writer, self.occupancy, wall)
         self.presence.register(self.log_messages)
         self.retained = Retained(100, 1_000_000)

@@ -22,6 +22,7 @@ from bridge.model import (
 from bridge.rules.compile import Rules
 from bridge.rules.presence_plan import PresencePlans
 from bridge.state.presence import PresenceTable
+from bridge.telemetry.metrics import Metrics
 from tests.support.fakes import Clock, settle
 from tests.support.house import HEARTBEAT, Member, MemoryLog
 
@@ -85,7 +86,10 @@ class Inn(Member):
         super().__init__(self.line, name, clock)
         plans = PresencePlans(rules)
         self.table = PresenceTable(self.instances.incarnation)
-        self.occupancy = Occupancy(plans, self.table, self.instances, self.line, "log", lambda: clock.wall)
+        self.metrics = Metrics()
+        self.occupancy = Occupancy(
+            plans, self.table, self.instances, self.line, "log", self.metrics, lambda: clock.wall
+        )
         self.presence = Presence(
             plans, self.table, self.instances, self.writer, self.occupancy, lambda: clock.wall
         )
