@@ -5,7 +5,7 @@ from typing import Final
 from zlib import crc32
 
 from bridge.amqp.events import Content
-from bridge.amqp.properties import Properties, decode_properties
+from bridge.amqp.properties import Properties, decode_properties, decode_usual
 from bridge.model import Delivery
 
 _OFFSET_HEADER = "x-stream-offset"
@@ -26,9 +26,22 @@ def to_stream_delivery(content: Content) -> Delivery:
 
     A service may have put such a header into a message, too: on a stream the broker's own replaces it.
     """
-    properties = decode_properties(content.properties)
-    offset = properties.headers.get(_OFFSET_HEADER)
-    return _convert(content, properties, offset if type(offset) is int else None, 0)
+    usual = decode_usual(content.properties)
+    if usual is None:
+        properties = decode_properties(content.properties)
+        offset = properties.headers.get(_OFFSET_HEADER)
+        return _convert(content, properties, offset if type(offset) is int else None, 0)
+    offset, message_id, time = usual
+    return Delivery(
+        exchange=content.exchange,
+        routing_key=content.routing_key,
+        body=content.body,
+        content_type="application/json",
+        message_id=message_id,
+        timestamp=time,
+        offset=offset,
+        checksum=_sum_up(content, message_id, time, 0),
+    )
 
 
 def _convert(content: Content, properties: Properties, offset: int | None, salt: int) -> Delivery:
@@ -39,7 +52,6 @@ def _convert(content: Content, properties: Properties, offset: int | None, salt:
         milliseconds = headers[_TIME_HEADER]
         if type(milliseconds) is int and 0 < milliseconds <= _LATEST_MS:
             time = milliseconds / 1000
-    told = f"{content.exchange}\0{content.routing_key}\0{properties.message_id}\0{_tell(time)}"
     return Delivery(
         exchange=content.exchange,
         routing_key=content.routing_key,
@@ -49,8 +61,14 @@ def _convert(content: Content, properties: Properties, offset: int | None, salt:
         message_id=properties.message_id,
         timestamp=time,
         offset=offset,
-        checksum=crc32(told.encode(), crc32(content.body, salt)),
+        checksum=_sum_up(content, properties.message_id, time, salt),
     )
+
+
+def _sum_up(content: Content, message_id: str | None, time: float | None, salt: int) -> int:
+    """The checksum of all that tells one event from another."""
+    told = f"{content.exchange}\0{content.routing_key}\0{message_id}\0{_tell(time)}"
+    return crc32(told.encode(), crc32(content.body, salt))
 
 
 @lru_cache(maxsize=64)

@@ -42,10 +42,11 @@ _MOST_ADDRESSES: Final = 16_384
 _HEAD = Layout(">BHI")
 _DELIVER_HEAD = Layout(">BHIIB")
 """Of a frame with basic.deliver: kind, channel, length, method, length of the consumer's tag."""
-_HEADER_HEAD = Layout(">BBHIHHQ")
-"""The octet that ends the frame before; then kind, channel, length, class, weight, size of the body."""
-_BODY_HEAD = Layout(">BBHI")
-"""The octet that ends the frame before; then kind, channel, length."""
+_HEADER_HEAD = Layout(">IIHHQ")
+"""The octet that ends the frame before with kind and channel, as one number; length, class, weight, size of
+the body."""
+_BODY_HEAD = Layout(">II")
+"""The octet that ends the frame before with kind and channel, as one number; length."""
 _HEADER_PAYLOAD = Layout(">HHQ")
 _UINT32 = Layout(">I")
 _UINT64 = Layout(">Q")
@@ -129,7 +130,7 @@ class Parser:
         size, longest, addresses = len(buffer), self.frame_max - OVERHEAD, self._addresses
         method, header, body = _DELIVER_HEAD.unpack_from, _HEADER_HEAD.unpack_from, _BODY_HEAD.unpack_from
         contents: list[Content] = []
-        channel = -1
+        channel = begins_header = begins_body = -1
         while size - position >= _SHORTEST_DELIVERY:
             kind, number, length, name, tag_length = method(buffer, position)
             stop = position + 7 + length
@@ -139,15 +140,16 @@ class Parser:
                 if contents or number in self._partial:
                     break
                 channel = number
-            mark, kind, number, length, class_, _, missing = header(buffer, stop)
+                begins_header, begins_body = _mark(HEADER, channel), _mark(BODY, channel)
+            mark, length, class_, _, missing = header(buffer, stop)
             header_stop = stop + 8 + length
-            if (mark, kind, number, class_) != (END, HEADER, channel, _BASIC) or header_stop + 8 > size:
+            if mark != begins_header or class_ != _BASIC or header_stop + 8 > size:
                 break
-            mark, kind, number, body_length = body(buffer, header_stop)
+            mark, body_length = body(buffer, header_stop)
             end = header_stop + 8 + body_length
-            if (mark, kind, number, body_length) != (END, BODY, channel, missing) or end >= size:
+            if mark != begins_body or body_length != missing or end >= size or buffer[end] != END:
                 break
-            if not _SHORTEST_HEADER <= length <= longest or missing > longest or buffer[end] != END:
+            if not _SHORTEST_HEADER <= length <= longest or missing > longest:
                 break
             tag_at = position + 12 + tag_length
             address = buffer[tag_at + 8 : stop]
@@ -219,6 +221,11 @@ class Parser:
             self._addresses.clear()
         address = self._addresses[raw] = exchange, routing_key, bool(raw[0] & 1)
         return address
+
+
+def _mark(kind: int, channel: int) -> int:
+    """What ends a frame and begins the next one, as one number."""
+    return END << 24 | kind << 16 | channel
 
 
 def _add_header(partial: _Partial, frame: bytes) -> None:

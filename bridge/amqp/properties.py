@@ -62,8 +62,25 @@ def decode_properties(raw: bytes) -> Properties:
     flags = (raw[0] << 8) + raw[1] if end >= 2 else _MORE_FLAGS
     if flags & _MORE_FLAGS:
         raise WireError(SYNTAX_ERROR, "unknown property flags")
-    usual = _decode_usual(raw, end) if flags & _USUAL_MASK == _USUAL_FLAGS else None
-    return usual or _decode_any(raw, end, flags)
+    return _decode_any(raw, end, flags)
+
+
+def decode_usual(raw: bytes) -> tuple[int, str, float | None] | None:
+    """Offset, message id and time of what most events from a stream are, at a third of the price.
+
+    They are JSON, persistent, with an id and a time, and no header but the offset. None for anything else.
+    """
+    end = len(raw)
+    if end < _USUAL.size:
+        return None
+    flags, content_type, table, offset, _, length = _USUAL.unpack_from(raw)
+    stop = _USUAL.size + length
+    if flags & _USUAL_MASK != _USUAL_FLAGS or flags & _MORE_FLAGS or stop + 8 > end:
+        return None
+    if content_type != _JSON or table != _ONLY_OFFSET:
+        return None
+    message_id = raw[_USUAL.size : stop].decode("utf-8", "replace")
+    return offset, message_id, _decode_time(raw[stop : stop + 8])
 
 
 def _decode_any(raw: bytes, end: int, flags: int) -> Properties:
@@ -94,19 +111,6 @@ def _decode_any(raw: bytes, end: int, flags: int) -> Properties:
             raise WireError(SYNTAX_ERROR, "time over the end of its frame")
         timestamp = _decode_time(raw[position : position + 8])
     return Properties(content_type, headers, correlation_id, message_id, timestamp)
-
-
-def _decode_usual(raw: bytes, end: int) -> Properties | None:
-    """The same, at half the price, for what most events from a stream have; None for anything else."""
-    if end < _USUAL.size:
-        return None
-    _, content_type, table, offset, _, length = _USUAL.unpack_from(raw)
-    stop = _USUAL.size + length
-    if content_type != _JSON or table != _ONLY_OFFSET or stop + 8 > end:
-        return None
-    message_id = raw[_USUAL.size : stop].decode("utf-8", "replace")
-    time = _decode_time(raw[stop : stop + 8])
-    return Properties("application/json", {_STREAM_OFFSET: offset}, None, message_id, time)
 
 
 @lru_cache(maxsize=64)
