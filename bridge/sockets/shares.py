@@ -2,44 +2,44 @@
 
 from collections.abc import Sequence
 
+from msgspec import Struct
+
 from bridge.flow.ports import Head
 from bridge.model import Emission
 from bridge.sockets.messages import Batch, Message
 from bridge.sockets.socket_packets import encode_event, frame_event
 
 
-class Share:
+class Share(Struct, eq=False):
     """Some of the emissions of one call, in order: what one or more connections receive.
 
     An emission with a cursor, for clients that recover, goes by the index ~i (-1 - i), the plain one by i:
     one connection may have clients of both kinds, in different namespaces.
     """
 
-    __slots__ = ("_shares", "_with_cursors", "frames", "indexes")
-
-    def __init__(self, shares: "Shares", indexes: Sequence[int]) -> None:
-        self._shares = shares
-        self.indexes = indexes
-        self.frames: bytes | None = None
-        """The websocket frames, joined; None until the first connection needs them."""
-        self._with_cursors: Share | None = None
+    shares: "Shares"
+    indexes: Sequence[int]
+    frames: bytes | None = None
+    """The websocket frames, joined; None until the first connection needs them."""
+    cursors: "Share | None" = None
+    """`with_cursors`, once it was asked for."""
 
     def join_frames(self) -> bytes:
         """Make the frames, for all connections of this share."""
-        self.frames = frames = self._shares.join_frames(self.indexes)
+        self.frames = frames = self.shares.join_frames(self.indexes)
         return frames
 
     @property
     def batch(self) -> Batch:
         """The messages, for a connection that cannot be written to at once."""
-        return Batch(self._shares.encode(self.indexes))
+        return Batch(self.shares.encode(self.indexes))
 
     @property
     def with_cursors(self) -> "Share":
         """The same emissions for clients that recover."""
-        if self._with_cursors is None:
-            self._with_cursors = Share(self._shares, [~index for index in self.indexes])
-        return self._with_cursors
+        if self.cursors is None:
+            self.cursors = Share(self.shares, [~index for index in self.indexes])
+        return self.cursors
 
 
 class Shares:
