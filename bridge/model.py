@@ -90,9 +90,9 @@ class RoomRef(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Remember(Struct, frozen=True, kw_only=True, gc=False):
-    """The last event of a room, kept so that templates can read `{room.last.<event>.<field>}`."""
+    """The last event of some rooms, kept so that templates can read `{room.last.<event>.<field>}`."""
 
-    room: RoomRef
+    rooms: tuple[RoomRef, ...]
     event: str
     body: object
     """The value; or its text, which the emission has as well, where `decode` makes the value of it."""

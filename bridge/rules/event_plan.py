@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw, Struct
 
-from bridge.model import Argument, Delivery, Emission, Invalid, Place, Remember, RoomRef
+from bridge.model import Argument, Delivery, Emission, Invalid, Place, Remember
 from bridge.rules.compile import Rules
 from bridge.rules.content import is_json, may_be_bytes
 from bridge.rules.emits import to_argument
@@ -179,14 +179,18 @@ def _find_rooms(route: EventRoute, scope: Scope) -> tuple[str, ...]:
 def _remember(
     way: Way, templates: RoomTemplates, payload: _Payload, delivery: Delivery, now: float
 ) -> tuple[Remember, ...]:
-    rooms: Sequence[RoomRef] | None = way.remember
-    value = payload.value
+    rooms, value = way.remember, payload.value
     if rooms is None:
         rooms = to_refs(way.route, templates.render(_to_scope(way, value, delivery, now)))
-    time = now if delivery.timestamp is None else delivery.timestamp
+    if not rooms:
+        return ()
     schema = way.route.body
-    body = None if value is MISSING else payload.argument
-    decode = None if schema is None else schema.decode_again
-    return tuple(
-        [Remember(room=room, event=way.event, body=body, time=time, decode=decode) for room in rooms]
+    return (
+        Remember(
+            rooms=rooms,
+            event=way.event,
+            body=None if value is MISSING else payload.argument,
+            time=now if delivery.timestamp is None else delivery.timestamp,
+            decode=None if schema is None else schema.decode_again,
+        ),
     )

@@ -60,7 +60,7 @@ def _make_way(route: EventRoute, words: dict[str, str]) -> Way:
     remember: tuple[RoomRef, ...] | None = ()
     if route.remember is not None:
         names = _render(route.remember, scope)
-        remember = None if names is None else tuple(to_refs(route, names))
+        remember = None if names is None else to_refs(route, names)
     return Way(
         route=route,
         words=words,
@@ -71,9 +71,9 @@ def _make_way(route: EventRoute, words: dict[str, str]) -> Way:
     )
 
 
-def to_refs(route: EventRoute, rooms: tuple[str, ...]) -> list[RoomRef]:
+def to_refs(route: EventRoute, rooms: tuple[str, ...]) -> tuple[RoomRef, ...]:
     """The rooms, as rooms of the route's system."""
-    return [RoomRef(system=route.system, room=room) for room in rooms]
+    return tuple([RoomRef(system=route.system, room=room) for room in rooms])
 
 
 def _render(templates: RoomTemplates, scope: Scope) -> tuple[str, ...] | None:

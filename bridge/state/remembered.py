@@ -40,16 +40,18 @@ class Remembered:
 
     def put(self, last: Remember) -> None:
         """Remember an event; the room that was longest without one is forgotten beyond the bound."""
-        known = self._rooms.get(last.room)
-        if known is not None:
+        rooms = self._rooms
+        for room in last.rooms:
+            known = rooms.get(room)
+            if known is None:
+                rooms[room] = _Known({last.event: last}, last.time)
+                if len(rooms) > self._bound:
+                    rooms.popitem(last=False)
+                continue
             known.events[last.event] = last
             if last.time is not None:
                 known.time = last.time
-            self._rooms.move_to_end(last.room)
-            return
-        self._rooms[last.room] = _Known({last.event: last}, last.time)
-        if len(self._rooms) > self._bound:
-            self._rooms.popitem(last=False)
+            rooms.move_to_end(room)
 
     def view(self, room: RoomRef) -> LastEvents:
         """What is remembered of a room; a copy that later events do not change."""

@@ -98,7 +98,7 @@ async def test_a_leave_within_the_grace_is_told_at_once(club: Club) -> None:
 async def test_a_room_knows_its_last_event(club: Club) -> None:
     """The answer to a join shows what was remembered of the room."""
     room = RoomRef(system="shop", room="table:1")
-    club.remembered.put(Remember(room=room, event="said", body={"text": "hi"}, time=club.clock.wall))
+    club.remembered.put(Remember(rooms=(room,), event="said", body={"text": "hi"}, time=club.clock.wall))
     client = await club.connect("ann")
     client.send("sit", {"table": "1"})
     await settle()

@@ -142,7 +142,7 @@ def test_a_room_remembers_an_event_under_its_client_name(rules: Rules) -> None:
     (remember,) = plan(rules, "order.7.made", {"id": "7"}, timestamp=5.0).remembers
 
     assert remember == Remember(
-        room=RoomRef(system="shop", room="order:7"),
+        rooms=(RoomRef(system="shop", room="order:7"),),
         event="created",
         body=remember.body,
         time=5.0,
@@ -236,8 +236,8 @@ def test_the_portal_sends_a_state_change_to_all_who_asked() -> None:
         ("/project/apollo", (EVERYONE,)),
     ]
     assert to_json(found.emissions[0].args) == [body]
-    assert [remember.room for remember in found.remembers] == [
-        RoomRef(system="portal", room="project:apollo")
+    assert [remember.rooms for remember in found.remembers] == [
+        (RoomRef(system="portal", room="project:apollo"),)
     ]
 
 

@@ -11,7 +11,7 @@ def _room(name: str) -> RoomRef:
 
 
 def _last(room: str, event: str, body: object, time: float) -> Remember:
-    return Remember(room=_room(room), event=event, body=body, time=time)
+    return Remember(rooms=(_room(room),), event=event, body=body, time=time)
 
 
 def test_a_room_shows_the_last_of_each_event_and_when_anything_happened() -> None:
@@ -29,8 +29,8 @@ def test_a_body_that_is_kept_as_text_is_shown_as_its_value() -> None:
     """Most are replaced before anybody reads them, so they are decoded when a room is read."""
     remembered = Remembered(bound=10)
     text = Raw(b'{"new_state":"idle"}')
-    remembered.put(Remember(room=_room("a"), event="x", body=text, time=1.0, decode=json.decode))
-    remembered.put(Remember(room=_room("a"), event="y", body=None, time=1.0, decode=json.decode))
+    remembered.put(Remember(rooms=(_room("a"),), event="x", body=text, time=1.0, decode=json.decode))
+    remembered.put(Remember(rooms=(_room("a"),), event="y", body=None, time=1.0, decode=json.decode))
     assert remembered.view(_room("a")).events == {"x": {"new_state": "idle"}, "y": None}
 
 
