@@ -287,7 +287,7 @@ def _make_window(config: Config, metrics: Metrics) -> LogWindow:
     """The history; its time goes on evenly, whatever becomes of the wall clock."""
     history = History(config.history.max_bytes, config.history.max_age)
     epoch = time.time() - time.monotonic()
-    window = LogWindow(history, lambda: epoch + time.monotonic())
+    window = LogWindow(history, lambda: epoch + time.monotonic(), config.instances.heartbeat)
     metrics.history_bytes.set_function(lambda: history.bytes)
     metrics.history_events.set_function(lambda: len(history))
     metrics.history_age.set_function(window.age)

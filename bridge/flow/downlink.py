@@ -58,34 +58,36 @@ class Downlink:
     async def handle(self, batch: Sequence[Delivery]) -> None:
         """Carry one batch to the clients, in the same turn of the loop in which it came."""
         now = self._clock()
-        handled = [(delivery, self._take(delivery, now)) for delivery in batch]
+        times = self._window.date(batch)
+        emissions = [self._take(delivery, time, now) for delivery, time in zip(batch, times, strict=True)]
         if not self._warming_up:
-            self._send([emission for _, emissions in handled for emission in emissions])
-        self._window.record(handled)
+            self._send([emission for some in emissions for emission in some])
+        self._window.record(batch, times, emissions)
         # Each delivery has one id at most: so none is forgotten of those that clients may be given again.
         self._duplicates.trim(at_least=len(self._window.history))
 
-    def _take(self, delivery: Delivery, now: float) -> Sequence[Emission]:
-        """What one delivery leads to, with its place in the log."""
+    def _take(self, delivery: Delivery, time: float, now: float) -> Sequence[Emission]:
+        """What one delivery of that time leads to, with its place in the log."""
         take = self._own.get(delivery.exchange)
         if take is None:
-            return self._plan_and_note(delivery, now)
+            return self._plan_and_note(delivery, time, now)
         emissions = take(delivery, now)
         if not emissions or delivery.offset is None:
             return emissions
         place = Place(delivery.offset, delivery.checksum)
         return [structs.replace(emission, place=place) for emission in emissions]
 
-    def _plan_and_note(self, delivery: Delivery, now: float) -> Sequence[Emission]:
-        plan = self._plan(delivery, now)
-        emissions, time = plan.emissions, delivery.timestamp
+    def _plan_and_note(self, delivery: Delivery, time: float, now: float) -> Sequence[Emission]:
+        own_time = delivery.timestamp
+        plan = self._plan(delivery, time, now)
+        emissions = plan.emissions
         for last in plan.remembers:
             self._remembered.put(last)
         if plan.retained is not None:
             self._keep(delivery, plan.retained, now)
         if not self._warming_up:
-            if emissions and time is not None:
-                self._metrics.event_age.observe(now - time if now > time else 0.0)
+            if emissions and own_time is not None:
+                self._metrics.event_age.observe(now - own_time if now > own_time else 0.0)
             if not emissions or plan.invalid or plan.stale:
                 self._oddities.note(delivery, plan, now)
         return emissions
@@ -96,11 +98,13 @@ class Downlink:
             for route, count in Counter([emission.route for emission in emissions]).items():
                 self._metrics.events.labels(route, "sent").inc(count)
 
-    def _plan(self, delivery: Delivery, now: float) -> EventPlan:
+    def _plan(self, delivery: Delivery, time: float, now: float) -> EventPlan:
         if delivery.message_id is not None and self._duplicates.seen(delivery.exchange, delivery.message_id):
             return DUPLICATE
         try:
-            return plan_event(self._rules, delivery, now)
+            # What does not say when it happened must not count as new when it has waited in the log.
+            dated = delivery if delivery.timestamp is not None else structs.replace(delivery, timestamp=time)
+            return plan_event(self._rules, dated, now)
         except Exception as error:
             # The loop's top: one event's fault must not stop the events behind it.
             return self._oddities.fail(delivery, error, now)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from bridge.model import Delivery, Emission, Place
 from bridge.state.history import History
@@ -11,20 +12,25 @@ _BEFORE_ANYTHING = Place(0, 0).cursor
 
 
 class LogWindow:
-    """Records deliveries once their emissions were sent, and lets clients wait for those to come.
+    """Dates deliveries, records them once their emissions were sent, and lets clients wait for those to come.
 
     Recorded later than sent: whoever asks for the head in between is told of no event that is still to be
     sent to it.
     """
 
-    def __init__(self, history: History, clock: Callable[[], float]) -> None:
-        """`clock` gives epoch seconds that never jump: the wall clock may be set, the log goes on."""
+    def __init__(self, history: History, clock: Callable[[], float], heartbeat: float) -> None:
+        """`clock` gives epoch seconds that never jump: the wall clock may be set, the log goes on.
+
+        Every `heartbeat` seconds there is a delivery in the log that tells when it happened.
+        """
         self.history = history
         self.now = clock
         """The time of the log."""
-        self._time: float | None = None
-        """Of the last delivery; None while none has said its own."""
-        self._warming_up = True
+        self._heartbeat = heartbeat
+        self._told: float | None = None
+        """When the last delivery happened that told it; None while none has."""
+        self._time = 0.0
+        """Of the last delivery."""
         self._waiting: dict[asyncio.Future[None], int] = {}
 
     def head(self) -> str:
@@ -34,24 +40,55 @@ class LogWindow:
 
     def caught_up(self) -> None:
         """From here on deliveries come when they happen."""
-        self._warming_up = False
-        if self._time is None:
-            self._time = self.now()
-            self.history.date(self._time)
+        if self._told is None:
+            self._told = self._time = self.now()
+            self.history.date(self._told)
 
     def begin_epoch(self) -> None:
         """Another log begins, or the same one behind a gap: what was before means nothing any more."""
         self.history.clear()
 
-    def record(self, handled: Sequence[tuple[Delivery, Sequence[Emission]]]) -> None:
-        """Keep deliveries with what was sent for them; those that came round the log are left out."""
+    def date(self, batch: Sequence[Delivery]) -> list[float]:
+        """When deliveries happened (epoch seconds): none before the one in front of it, none in the future.
+
+        A stream does not tell. A delivery that does not say it itself, or not credibly, happened now, as long
+        as there are signs of life; in a backlog, at the time of the last that told it. Those in front of the
+        first that tells happened before it.
+        """
         now = self.now()
-        for delivery, emissions in handled:
-            if delivery.offset is not None:
-                time = self._find_time(delivery.timestamp, now)
-                self.history.append(Place(delivery.offset, delivery.checksum), time, emissions)
-        if self._time is not None:
-            self.history.trim(now)
+        times: list[float] = []
+        for delivery in batch:
+            own, told = delivery.timestamp, self._told
+            if told is None:
+                if own is None:
+                    times.append(now)
+                    continue
+                self._told = self._time = told = min(own, now)
+                self.history.date(told)
+                times = [told] * len(times)
+            elif own is not None and told <= own <= now:
+                self._told = told = own
+            elif told + 2 * self._heartbeat >= now:
+                told = now
+            if told > self._time:
+                self._time = told
+            times.append(self._time)
+        return times
+
+    def record(
+        self, batch: Sequence[Delivery], times: list[float], emissions: list[Sequence[Emission]]
+    ) -> None:
+        """Keep deliveries with what was sent for them; what came round the log is none of it."""
+        offsets = [delivery.offset for delivery in batch]
+        checksums = [delivery.checksum for delivery in batch]
+        if None in offsets:
+            kept = [at for at, offset in enumerate(offsets) if offset is not None]
+            times, emissions = [times[at] for at in kept], [emissions[at] for at in kept]
+            offsets, checksums = [offsets[at] for at in kept], [checksums[at] for at in kept]
+        if offsets:
+            self.history.extend(cast(list[int], offsets), checksums, times, emissions)
+        if self._told is not None:
+            self.history.trim(self.now())
         if self._waiting:
             self._wake()
 
@@ -78,25 +115,6 @@ class LogWindow:
         """Seconds from the oldest delivery that is kept until now."""
         floor = self.history.floor_time
         return 0.0 if floor is None else max(0.0, self.now() - floor)
-
-    def _find_time(self, own: float | None, now: float) -> float:
-        """When a delivery happened: never before the one in front of it in the log, nor in the future.
-
-        A stream does not tell. A delivery that does not say it itself, or not credibly, happened about now;
-        in the backlog of the start at the time of the one before it, which is 10 s old at most: instances
-        send heartbeats. Those in front of the first that tells happened before it.
-        """
-        last = self._time
-        if last is None:
-            if own is None:
-                return now
-            self._time = min(own, now)
-            self.history.date(self._time)
-        elif self._warming_up:
-            self._time = last if own is None else min(max(own, last), now)
-        else:
-            self._time = own if own is not None and last <= own <= now else now
-        return self._time
 
     def _wake(self) -> None:
         head = self.history.head

@@ -8,24 +8,28 @@ class Duplicates:
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
-        self._known: set[str] = set()
-        self._order: deque[str] = deque()
+        self._known: dict[str, set[str]] = {}
+        """By exchange: a key of both would be a text to make for each message."""
+        self._order: deque[tuple[set[str], str]] = deque()
 
     def seen(self, exchange: str, message_id: str) -> bool:
         """Whether the message was seen before; if not, it is from now on."""
-        # A text remembers its hash; a tuple would be hashed anew, from cold memory, when it is forgotten.
-        key = f"{exchange}\0{message_id}"
-        if key in self._known:
+        known = self._known.get(exchange)
+        if known is None:
+            known = self._known[exchange] = set()
+        count = len(known)
+        known.add(message_id)
+        if len(known) == count:  # looked up once: the set is too large for the processor's cache
             return True
-        self._known.add(key)
-        self._order.append(key)
+        self._order.append((known, message_id))
         return False
 
     def trim(self, at_least: int = 0) -> None:
         """Forget the oldest but for `bound` of them, or more where `at_least` says so; after each batch."""
         bound = max(self._bound, at_least)
         while len(self._order) > bound:
-            self._known.discard(self._order.popleft())
+            known, message_id = self._order.popleft()
+            known.discard(message_id)
 
     def __len__(self) -> int:
         return len(self._order)

@@ -4,30 +4,32 @@ One ring, not one for each room: a ring of a room that is empty cannot tell whet
 whether it was evicted. Everything up to the head and from the floor on is here, whatever became of it.
 """
 
-import heapq
-from array import array
+import operator
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 from msgspec import Struct
 
 from bridge.model import Emission, Place
+from bridge.state.segment import Segment
 
 DELIVERY_BYTES: Final = 180
 """What a delivery costs that led to nothing: 28 here, the rest is its message id among the duplicates."""
 EMISSION_BYTES: Final = 420
 """What an emission costs besides its arguments and rooms."""
 _ROOM_BYTES: Final = 120
-"""What each of its rooms costs: more for the first event of a room, less where the name is shared."""
+"""What each of its rooms costs once there is an index: more for a room's first event, less for others."""
 _WHOLE_SECONDS: Final = 1.0
 """A message's own timestamp may be in whole seconds: one that says 10 may have been sent at 10.9."""
-_COMPACT_AFTER: Final = 4096
-_LOOKED_AT: Final = 2000
-"""Deliveries that a piece of a replay looks at, a few milliseconds: others wait for it meanwhile."""
-
-_Room = tuple[str, str]
-"""Namespace and room."""
+_SEGMENTS: Final = 64
+"""A segment holds no more than this part of the ring, in bytes and in age: it is forgotten as a whole."""
+_SEGMENT_LENGTH: Final = 1024
+"""Deliveries: the index of so many takes about half a millisecond to make."""
+_EFFORT: Final = 2000
+"""What a piece of a replay may take, in deliveries that it looks at or indexes and rooms that it looks up in
+a segment: a few milliseconds. Others wait for it meanwhile."""
 
 
 class Replay(Struct, frozen=True):
@@ -53,16 +55,8 @@ class History:
         """
         self._max_bytes = max_bytes
         self._max_age = max_age
-        self._offsets = array("q")
-        self._checksums = array("I")
-        self._times = array("d")
-        self._sizes = array("I")
-        self._first = 0
-        """Where the ring begins in the arrays: what stands before is evicted."""
-        self._emissions: dict[int, tuple[Emission, ...]] = {}
-        """By offset, of those deliveries that led to any."""
-        self._rooms: dict[_Room, array[int]] = {}
-        """Offsets by room; evicted ones may stand at the beginning."""
+        self._segments: list[Segment] = []
+        self._length = 0
         self._bytes = 0
         self._may_be_complete = True
         self._is_complete = False
@@ -70,74 +64,60 @@ class History:
     @property
     def head(self) -> Place | None:
         """The last delivery."""
-        return self._place(len(self._offsets) - 1) if len(self) else None
+        return self._segments[-1].last if self._segments else None
 
-    def append(self, place: Place, time: float, emissions: Sequence[Emission] = ()) -> None:
-        """Keep one delivery, at `time` (epoch seconds, never less than that of the one before).
+    def extend(
+        self,
+        offsets: Sequence[int],
+        checksums: Sequence[int],
+        times: Sequence[float],
+        emissions: Sequence[Sequence[Emission]],
+    ) -> None:
+        """Keep deliveries, each with its time (epoch seconds, never less than of the one before).
 
-        ValueError when its offset is not beyond the head.
+        ValueError when the offsets do not grow from the head on.
         """
-        offset, offsets = place.offset, self._offsets
-        if self._first == len(offsets):
-            self._is_complete = self._may_be_complete and offset == 0
-        elif offset <= offsets[-1]:
-            raise ValueError(f"offset {offset} does not follow {offsets[-1]}")
-        offsets.append(offset)
-        self._checksums.append(place.checksum)
-        self._times.append(time)
-        size = DELIVERY_BYTES
-        if emissions:
-            rooms = self._rooms
-            counted: object = None
-            self._emissions[offset] = tuple(emissions)
-            for emission in emissions:
-                size += EMISSION_BYTES + _ROOM_BYTES * len(emission.rooms)
-                for argument in emission.args:
-                    if argument is not counted:  # emissions of one delivery share its body
-                        counted = argument
-                        size += len(argument)
-                namespace = emission.namespace
-                for room in emission.rooms:
-                    listed = rooms.get((namespace, room))
-                    if listed is None:
-                        rooms[namespace, room] = array("q", (offset,))
-                    elif listed[-1] != offset:  # else two emissions of one delivery
-                        listed.append(offset)
-        self._sizes.append(size)
-        self._bytes += size
-        while self._bytes > self._max_bytes and len(self) > 1:
-            self._evict()
+        self._check_order(offsets)
+        sizes = [_size_of(led_to) if led_to else DELIVERY_BYTES for led_to in emissions]
+        size = sum(sizes)
+        is_short = size <= self._max_bytes // _SEGMENTS and times[-1] - times[0] <= self._max_age / _SEGMENTS
+        if is_short and len(offsets) <= _SEGMENT_LENGTH:
+            self._add(offsets, checksums, times, emissions, size)
+        else:
+            for at, one in enumerate(sizes):
+                only = slice(at, at + 1)
+                self._add(offsets[only], checksums[only], times[only], emissions[only], one)
+        while self._bytes > self._max_bytes and len(self._segments) > 1:
+            self._forget_segment()
 
     def trim(self, now: float) -> None:
         """Forget what is too old at `now` (epoch seconds), but for the head: nothing came after it."""
         floor = now - self._max_age
-        times = self._times
-        while self._first < len(times) - 1 and times[self._first] < floor:
-            self._evict()
+        while len(self._segments) > 1 and self._segments[0].times[0] < floor:
+            self._forget_segment()
 
     def date(self, time: float) -> None:
-        """Say that all that is here happened at `time`, of which nobody knew better when it was appended."""
-        for index in range(self._first, len(self._times)):
-            self._times[index] = time
+        """Say that all that is here happened at `time`, of which nobody knew better when it was kept."""
+        for segment in self._segments:
+            segment.date(time)
 
     def clear(self) -> None:
         """Forget everything: another log begins, or the same one behind a gap."""
-        del self._offsets[:], self._checksums[:], self._times[:], self._sizes[:]
-        self._first = self._bytes = 0
-        self._emissions.clear()
-        self._rooms.clear()
+        self._segments.clear()
+        self._length = self._bytes = 0
         self._may_be_complete = self._is_complete = False  # there was something before
 
     def holds(self, place: Place) -> bool:
         """Whether everything that came after this place is here; false for one that another log had."""
         if place.offset < 0:
             return self._is_complete and place == self._beginning()
-        index = self._find(place.offset)
-        return index < len(self._offsets) and self._place(index) == place
+        at = self._segment_of(place.offset)
+        return at >= 0 and self._segments[at].holds(place)
 
     def is_ahead(self, place: Place) -> bool:
         """Whether the place is beyond the head: this instance may not have read so far yet."""
-        return len(self) == 0 or place.offset > self._offsets[-1]
+        head = self.head
+        return head is None or place.offset > head.offset
 
     def place_before(self, time: float) -> Place | None:
         """A place that has everything behind it that happened after `time`, and as little more as is known.
@@ -146,11 +126,15 @@ class History:
         the time of one before them, so the first of equal times is taken; and the very first may not have
         known any, so that it is not relied on.
         """
-        index = bisect_right(self._times, time - _WHOLE_SECONDS, self._first) - 1
-        if index > self._first:
-            index = bisect_left(self._times, self._times[index], self._first)
-        if index > self._first:
-            return self._place(index)
+        latest = time - _WHOLE_SECONDS
+        at = bisect_right(self._segments, latest, key=lambda segment: segment.times[0]) - 1
+        if at >= 0:
+            times = self._segments[at].times
+            equal = times[bisect_right(times, latest) - 1]
+            at = bisect_left(self._segments, equal, key=lambda segment: segment.times[-1])
+            position = bisect_left(self._segments[at].times, equal)
+            if at or position:
+                return self._segments[at].place(position)
         return self._beginning() if self._is_complete else None
 
     def replay(
@@ -175,38 +159,33 @@ class History:
         were not for the client: the next piece is what the same rooms missed since `upto`. Whoever asks
         has made sure that the ring holds all places asked for.
         """
-        if not len(self):
+        if not self._segments:
             raise ValueError("nothing has been read yet")
-        end = len(self._offsets) if up_to is None else bisect_right(self._offsets, up_to, self._first)
-        last = self._offsets[end - 1] if end > self._first else -1
+        end = self._segments[-1].offsets[-1] if up_to is None else up_to
+        wanted = _Wanted(namespace, rooms, covered or {}, sid, now)
         found: list[tuple[Emission, Place]] = []
-        size = 0
-        for looked_at, offset in enumerate(self._offsets_of(namespace, rooms, last), 1):
-            missed = [
-                emission
-                for emission in self._emissions[offset]
-                if emission.namespace == namespace
-                and (sid is None or emission.skip_sid != sid)
-                and (now is None or emission.until is None or emission.until >= now)
-                and _is_behind(emission, offset, rooms)
-                and not (covered and _is_behind(emission, offset, covered))
-            ]
-            if missed:
-                found += self._mark(missed, offset)
-                size += sum([_length(emission) for emission in missed])
-            if limit_bytes is not None and (size >= limit_bytes or looked_at >= _LOOKED_AT):
-                return Replay(found, self._place(self._find(offset)), finished=offset == last)
-        upto = self._place(end - 1) if end > self._first else self._beginning()
-        return Replay(found, upto, finished=True)
+        size = effort = 0
+        for at in range(max(0, self._segment_of(min(rooms.values(), default=end) + 1)), len(self._segments)):
+            segment = self._segments[at]
+            if segment.offsets[0] > end:
+                break
+            effort += segment.index() + len(rooms)
+            for position in segment.find(namespace, rooms, end):
+                missed = wanted.pick(segment.emissions[position], segment.offsets[position])
+                if missed:
+                    found += self._mark(missed, at, position)
+                    size += sum([_length(emission) for emission in missed])
+                effort += 1
+                if limit_bytes is not None and (size >= limit_bytes or effort >= _EFFORT):
+                    upto = segment.place(position)
+                    return Replay(found, upto, finished=upto == self._last_place(end))
+            if limit_bytes is not None and effort >= _EFFORT and segment.offsets[-1] < end:
+                return Replay(found, segment.last, finished=False)
+        return Replay(found, self._last_place(end), finished=True)
 
     def __len__(self) -> int:
         """Deliveries that it knows of."""
-        return len(self._offsets) - self._first
-
-    @property
-    def emission_count(self) -> int:
-        """Deliveries among them that led to something."""
-        return len(self._emissions)
+        return self._length
 
     @property
     def bytes(self) -> int:
@@ -216,73 +195,90 @@ class History:
     @property
     def floor_time(self) -> float | None:
         """Epoch seconds of the oldest delivery."""
-        return self._times[self._first] if len(self) else None
+        return self._segments[0].times[0] if self._segments else None
 
-    @property
-    def room_count(self) -> int:
-        """Rooms, over all namespaces, of which it has anything."""
-        return len(self._rooms)
+    def _check_order(self, offsets: Sequence[int]) -> None:
+        last = self._segments[-1].offsets[-1] if self._segments else -1
+        if offsets[0] <= last or not all(map(operator.lt, offsets, islice(offsets, 1, None))):
+            raise ValueError(f"offsets from {offsets[0]} on do not grow from {last} on")
+        if not self._segments:
+            self._is_complete = self._may_be_complete and offsets[0] == 0
 
-    def _offsets_of(self, namespace: str, rooms: Mapping[str, int], last: int) -> Iterator[int]:
-        """Offsets at which there may be something for these rooms, in order, each once."""
-        floor = self._offsets[self._first]
-        lists: list[Iterator[int]] = []
-        for room, mark in rooms.items():
-            offsets = self._rooms.get((namespace, room))
-            if offsets is not None and offsets[-1] > mark:
-                lists.append(_walk(offsets, max(mark + 1, floor), last))
-        previous = -1
-        for offset in heapq.merge(*lists):
-            if offset != previous:
-                previous = offset
-                yield offset
+    def _add(
+        self,
+        offsets: Sequence[int],
+        checksums: Sequence[int],
+        times: Sequence[float],
+        emissions: Sequence[Sequence[Emission]],
+        size: int,
+    ) -> None:
+        """Keep deliveries together, in the newest segment unless it would become too large by them."""
+        segments = self._segments
+        if not segments or not self._fits(segments[-1], times[-1], size):
+            segments.append(Segment())
+        segments[-1].extend(offsets, checksums, times, emissions, size)
+        self._length += len(offsets)
+        self._bytes += size
 
-    def _mark(self, missed: list[Emission], offset: int) -> list[tuple[Emission, Place]]:
-        """Emissions of one delivery with what the client holds after each."""
-        index = self._find(offset)
-        before = self._place(index - 1) if index > self._first else self._beginning()
-        return [*((emission, before) for emission in missed[:-1]), (missed[-1], self._place(index))]
+    def _fits(self, segment: Segment, time: float, size: int) -> bool:
+        return (
+            segment.bytes + size <= self._max_bytes // _SEGMENTS
+            and time - segment.times[0] <= self._max_age / _SEGMENTS
+            and len(segment) < _SEGMENT_LENGTH
+        )
 
-    def _evict(self) -> None:
-        """Forget the oldest delivery; cost O(1), over many of them."""
-        first = self._first
+    def _forget_segment(self) -> None:
+        segment = self._segments.pop(0)
+        self._length -= len(segment)
+        self._bytes -= segment.bytes
         self._is_complete = False
-        self._bytes -= self._sizes[first]
-        offset = self._offsets[first]
-        emissions = self._emissions.pop(offset, None)
-        if emissions is not None:
-            rooms = self._rooms
-            for emission in emissions:
-                for room in emission.rooms:
-                    key = (emission.namespace, room)
-                    offsets = rooms.get(key)
-                    if offsets is None:
-                        continue
-                    if offsets[-1] <= offset:
-                        del rooms[key]
-                    elif offsets[len(offsets) // 2] <= offset:  # half of the list is evicted: cut it off
-                        del offsets[: bisect_right(offsets, offset)]
-        self._first = first = first + 1
-        if first >= _COMPACT_AFTER and first * 2 >= len(self._offsets):
-            del self._offsets[:first], self._checksums[:first], self._times[:first], self._sizes[:first]
-            self._first = 0
 
-    def _find(self, offset: int) -> int:
-        return bisect_left(self._offsets, offset, self._first)
+    def _segment_of(self, offset: int) -> int:
+        """The segment where a delivery of that offset is, if anywhere; -1 for one that is before all."""
+        return bisect_right(self._segments, offset, key=lambda segment: segment.offsets[0]) - 1
 
-    def _place(self, index: int) -> Place:
-        return Place(self._offsets[index], self._checksums[index])
+    def _last_place(self, offset: int) -> Place:
+        """The place of the last delivery up to an offset."""
+        at = self._segment_of(offset)
+        return self._beginning() if at < 0 else self._segments[at].last_place(offset)
+
+    def _mark(self, missed: list[Emission], at: int, position: int) -> list[tuple[Emission, Place]]:
+        """Emissions of one delivery with what the client holds after each."""
+        segment = self._segments[at]
+        here = segment.place(position)
+        if len(missed) == 1:
+            return [(missed[0], here)]
+        if position:
+            before = segment.place(position - 1)
+        else:
+            before = self._segments[at - 1].last if at else self._beginning()
+        return [*((emission, before) for emission in missed[:-1]), (missed[-1], here)]
 
     def _beginning(self) -> Place:
         """Before the first delivery; told from that of another log by what comes first."""
-        return Place(-1, self._checksums[self._first])
+        return Place(-1, self._segments[0].first.checksum)
 
 
-def _walk(offsets: "array[int]", begin: int, last: int) -> Iterator[int]:
-    for index in range(bisect_left(offsets, begin), len(offsets)):
-        if offsets[index] > last:
-            return
-        yield offsets[index]
+class _Wanted(Struct, frozen=True):
+    """Which emissions a client has missed."""
+
+    namespace: str
+    rooms: Mapping[str, int]
+    covered: Mapping[str, int]
+    sid: str | None
+    now: float | None
+
+    def pick(self, emissions: Sequence[Emission], offset: int) -> list[Emission]:
+        """Those among what the delivery at an offset led to."""
+        return [
+            emission
+            for emission in emissions
+            if emission.namespace == self.namespace
+            and (self.sid is None or emission.skip_sid != self.sid)
+            and (self.now is None or emission.until is None or emission.until >= self.now)
+            and _is_behind(emission, offset, self.rooms)
+            and not (self.covered and _is_behind(emission, offset, self.covered))
+        ]
 
 
 def _is_behind(emission: Emission, offset: int, marks: Mapping[str, int]) -> bool:
@@ -291,6 +287,19 @@ def _is_behind(emission: Emission, offset: int, marks: Mapping[str, int]) -> boo
         if mark is not None and mark < offset:
             return True
     return False
+
+
+def _size_of(emissions: Sequence[Emission]) -> int:
+    """What a delivery takes; emissions of one delivery share its body."""
+    size = DELIVERY_BYTES
+    counted: object = None
+    for emission in emissions:
+        size += EMISSION_BYTES + _ROOM_BYTES * len(emission.rooms)
+        for argument in emission.args:
+            if argument is not counted:
+                counted = argument
+                size += len(argument)
+    return size
 
 
 def _length(emission: Emission) -> int:

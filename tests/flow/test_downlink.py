@@ -52,6 +52,28 @@ async def test_while_it_warms_up_it_remembers_and_sends_nothing(club: Club) -> N
     assert club.count("bridged_events_total", route="-", outcome="duplicate") == 1
 
 
+async def test_what_does_not_tell_its_time_is_as_old_as_what_told_it_before(club: Club) -> None:
+    """In a backlog: the room was last active then, and what was to be shown for 30 s is not shown."""
+    client = await club.seat()
+    old = club.clock.wall - 300
+    await club.downlink.handle(
+        [deliver("a", {}, exchange="x", offset=1, timestamp=old), said("hi", offset=2)]
+    )
+    assert club.remembered.view(TABLE).time == old
+    club.downlink.caught_up()
+    calls = [
+        deliver("table.1.calls", {"text": text}, exchange="club.events", offset=offset, timestamp=time)
+        for offset, text, time in [
+            (3, "late", None),
+            (4, "old", old + 1),
+            (5, "now", club.clock.wall),
+            (6, "too", None),
+        ]
+    ]
+    await club.downlink.handle(calls)
+    assert [body["text"] for body in client.received("calls")] == ["now", "too"]
+
+
 async def test_a_message_id_is_shown_once(club: Club) -> None:
     """Per exchange, and as long as it is among the last ones; without an id nothing is equal."""
     club.downlink.caught_up()

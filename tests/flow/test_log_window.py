@@ -7,7 +7,7 @@ import pytest
 from bridge.flow.log_window import LogWindow
 from bridge.model import Delivery, Place
 from bridge.state.history import History
-from tests.support.club import Club
+from tests.support.club import HEARTBEAT, Club
 from tests.support.fakes import Clock, RecordingClient
 from tests.support.rules import deliver
 
@@ -31,11 +31,12 @@ class Window:
     def __init__(self, max_age: float = 600.0) -> None:
         self.now = 1000.0
         self.history = History(1_000_000, max_age)
-        self.window = LogWindow(self.history, lambda: self.now)
+        self.window = LogWindow(self.history, lambda: self.now, HEARTBEAT)
 
     def record(self, *deliveries: Delivery) -> None:
         """Deliveries that led to nothing came in one batch."""
-        self.window.record([(delivery, ()) for delivery in deliveries])
+        times = self.window.date(deliveries)
+        self.window.record(deliveries, times, [() for _ in deliveries])
 
 
 async def test_everything_handled_is_recorded_with_its_place(club: Club) -> None:
@@ -93,18 +94,22 @@ def test_before_anything_was_read_the_head_is_no_delivery() -> None:
     assert not window.history.holds(Place(0, 1))
 
 
-def test_in_the_backlog_a_delivery_has_its_own_time_or_that_of_the_one_before() -> None:
-    """Never one before that, nor one in the future."""
+def test_a_delivery_has_its_own_time_or_that_of_the_last_that_told_it() -> None:
+    """Never one before that, nor one in the future; now, where the last that told it is a moment ago."""
     window = Window()
-    times = [(1, 500.0), (2, None), (3, 450.0), (4, 700.0), (5, 5000.0), (6, None)]
+    own = [500.0, None, 450.0, 505.0, 700.0, 5000.0, 985.0, None, 996.0]
+    times = window.window.date([blank(offset, time) for offset, time in enumerate(own)])
+    assert times == [500.0, 500.0, 500.0, 505.0, 700.0, 700.0, 985.0, 1000.0, 1000.0]
+
+
+def test_an_age_reaches_back_behind_what_may_be_as_old() -> None:
+    """What does not say when it happened, in a backlog, may have happened long after the one before it."""
+    window = Window()
+    times = [(1, 500.0), (2, None), (3, 450.0), (4, 700.0), (5, 5000.0), (6, 999.0)]
     window.record(*(blank(offset, time) for offset, time in times))
-    reached = {
-        age: place and place.offset
-        for age in (5, 298, 300, 495, 600)
-        for place in [window.window.reach_back(age)]
-    }
-    # 5 and 6 count as of now, 4 was at 700, 1 to 3 at 500; a second is left for times in whole seconds.
-    assert reached == {5: 4, 298: 4, 300: None, 495: None, 600: None}
+    reached = [place and place.offset for place in map(window.window.reach_back, (5, 298, 300, 495, 600))]
+    # 5 counts as of 700, 1 to 3 as of 500; a second is left for times in whole seconds.
+    assert reached == [4, 4, None, None, None]
 
 
 def test_deliveries_before_the_first_that_tells_its_time_are_as_old_as_that_one() -> None:
@@ -125,18 +130,17 @@ def test_deliveries_before_the_first_that_tells_its_time_are_as_old_as_that_one(
     assert window.window.reach_back(4) == Place(-1, 0)
 
 
-def test_what_comes_live_without_a_credible_time_comes_now() -> None:
+def test_between_signs_of_life_what_does_not_tell_its_time_comes_now() -> None:
     """A service whose clock is wrong, or that tells none, hides nothing from a client that asks by age."""
     window = Window()
-    window.record(blank(1, 900.0))
+    window.record(blank(1, 995.0))
     window.window.caught_up()
-    for offset, time in [(2, None), (3, 100.0), (4, 9000.0), (5, 1029.0)]:
-        window.now += 10
+    for offset, time in [(2, None), (3, 100.0), (4, 9000.0)]:
+        window.now += 2
         window.record(blank(offset, time))
     window.now = 1050.0
-    offsets = [place and place.offset for place in map(window.window.reach_back, (15, 20, 29, 39, 60))]
-    assert offsets == [4, 3, 3, 2, None]
-    assert window.window.age() == 150.0
+    offsets = [place and place.offset for place in map(window.window.reach_back, (40, 44, 46, 48, 60))]
+    assert offsets == [4, 3, 2, None, None]
 
 
 def test_what_is_too_old_is_forgotten_with_the_next_batch() -> None:
@@ -146,7 +150,7 @@ def test_what_is_too_old_is_forgotten_with_the_next_batch() -> None:
     assert [window.history.holds(Place(offset, offset)) for offset in (1, 2, 3)] == [False, False, True]
     window.window.caught_up()
     window.now += 60
-    window.record(blank(4))
+    window.record(blank(4, 1060.0))
     assert len(window.history) == 1
 
 

@@ -115,9 +115,9 @@ async def test_what_cannot_be_had_is_said(club: Club, log: Log, since: str) -> N
 async def test_an_age_is_an_answer_to_what_happened_lately(club: Club, log: Log) -> None:
     """Rather a little more than asked for than less, since the log's times are rough."""
     await club.clock.advance(60)
-    await log.say("d")
+    await log.say("d", timestamp=club.clock.wall)
     await club.clock.advance(30)
-    await log.say("e")
+    await log.say("e", timestamp=club.clock.wall)
     client = await club.connect("ann")
     assert (await sit(client, since="10s"))["recovered"] is True
     assert texts(client)[-1] == "e"
@@ -139,7 +139,7 @@ async def test_what_has_become_stale_is_left_out(club: Club, log: Log) -> None:
 async def test_zero_seconds_are_the_first_cursor_of_a_client_that_has_none(club: Club, log: Log) -> None:
     """It then holds an offset to come back with."""
     await club.clock.advance(60)
-    await log.say("d")
+    await log.say("d", timestamp=club.clock.wall)
     await club.clock.advance(60)
     client = await club.connect("ann")
     answer = await sit(client, since="0s")

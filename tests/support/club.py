@@ -201,7 +201,7 @@ class Club:
         )
         self.presence.on_read.append(self.keeper.read_on)
         self.rooms = Rooms(rules, self.memberships, self.remembered, self.retained, self.presence)
-        self.window = LogWindow(History(10_000_000, 600.0), wall)
+        self.window = LogWindow(History(10_000_000, 600.0), wall, HEARTBEAT)
         self.replays = Replays(self.window, self.memberships, rules.config.limits.outbox_bytes, self.metrics)
         self.uplink = Uplink(
             self.rooms,
