@@ -66,15 +66,32 @@ class Handover:
         return None if sid is None else self._worker.find_owner(sid)
 
     def reach(self, owner: int) -> socket.socket | None:
-        """A link to that worker; None when it does not run, and its connections are gone with it."""
-        link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        """A link to that worker; None when it does not run, and its connections are gone with it.
+
+        HTTPServiceUnavailable when it runs and too many are on their way to it, or no file is left for one:
+        its clients are not told that it does not know them.
+        """
+        try:
+            link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        except OSError as error:
+            raise self._lose() from error
         link.setblocking(False)
         try:
             link.connect(self._worker.socket_path(_WORD, owner))
+        except BlockingIOError as error:
+            link.close()
+            raise self._lose() from error
         except OSError:
             link.close()
             return None
         return link
+
+    def _lose(self) -> web.HTTPServiceUnavailable:
+        """A connection that cannot be given now; the client comes again."""
+        self._lost.inc()
+        refused = web.HTTPServiceUnavailable()
+        refused.force_close()
+        return refused
 
     def give(self, link: socket.socket, connection: socket.socket, heard: bytes) -> None:
         """Give a connection away, with what its client has sent so far."""

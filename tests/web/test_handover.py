@@ -1,6 +1,7 @@
 """Connections that reach another worker than their client's: two ports in one process, each a worker."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -193,6 +194,25 @@ async def test_a_worker_that_is_started_again_takes_connections(tmp_path: Path) 
             async with start(2, tmp_path):
                 assert (await ask(session, first)).startswith("2 ")
             assert (await ask(session, first)).startswith("1 ")
+
+
+async def test_a_worker_to_which_too_many_are_on_their_way_is_not_said_to_be_gone(tmp_path: Path) -> None:
+    """It knows the id, and has no time at the moment: 503, and the next request stands on its own."""
+    async with start(1, tmp_path) as first, aiohttp.ClientSession() as session:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as busy, contextlib.ExitStack() as waiting:
+            busy.bind(str(tmp_path / "2.handover"))
+            busy.listen(0)
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    link = waiting.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+                    link.setblocking(False)
+                    link.connect(str(tmp_path / "2.handover"))
+            url = f"http://127.0.0.1:{first.port_number}/"
+            async with session.get(url, params={"sid": "2.x"}) as answer:
+                assert (answer.status, answer.headers["connection"]) == (503, "close")
+            async with session.get(url, params={"sid": "1.x"}) as answer:
+                assert answer.status == 200
+    assert first.count("lost") == 1
 
 
 async def test_a_link_that_gives_nothing_is_dropped(members: tuple[Member, Member], tmp_path: Path) -> None:
