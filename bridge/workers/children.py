@@ -18,18 +18,19 @@ class Child:
         self.starts = 0
         self.due: float | None = 0.0
         """When to start it; None while it runs."""
-        self._began = 0.0
+        self.began = 0.0
+        """When its process was started last."""
         self._failures = 0
 
     def started(self, pid: int, now: float) -> None:
         """Its process runs."""
-        self.pid, self.due, self._began = pid, None, now
+        self.pid, self.due, self.began = pid, None, now
         self.starts += 1
 
     def ended(self, now: float) -> float:
         """Its process has ended; returns the seconds after which to start it again."""
         self.pid = None
-        if now - self._began >= SOUND:
+        if now - self.began >= SOUND:
             self._failures = 0
         delay = min(LONGEST_DELAY, FIRST_DELAY * 2.0**self._failures)
         self._failures = min(self._failures + 1, 16)

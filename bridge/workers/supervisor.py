@@ -158,8 +158,8 @@ class Supervisor:
         """Kill what hangs."""
         late = self._deadline is not None and now > self._deadline
         for child in self._children:
-            beat = self._tether.last_beat(child.number)
-            if child.pid is not None and (late or 0 < beat < now - HUNG):
+            beat = self._tether.last_beat(child.number) or child.began  # it may hang before it serves
+            if child.pid is not None and (late or beat < now - HUNG):
                 log.error("worker.hung", worker=child.number, silent=round(now - beat))
                 self._signal(signal.SIGKILL, [child])
 

@@ -118,6 +118,34 @@ def test_one_that_hangs_is_killed_and_started_again(tmp_path: Path) -> None:
     assert daemon.stop() == Exit.OK
 
 
+HANGS_AT_ITS_START = """
+import signal
+import bridge.workers.supervisor as supervisor
+from bridge.cli import main
+
+supervisor.HUNG, run = 2.0, supervisor.lifecycle.run
+
+def hang(rules, worker, tether):
+    if (worker.number, worker.starts) == (1, 1):
+        signal.pause()
+    return run(rules, worker, tether)
+
+supervisor.lifecycle.run = hang
+main()
+"""
+
+
+def test_one_that_hangs_before_it_serves_is_killed_too(tmp_path: Path) -> None:
+    """The others serve meanwhile, and go on."""
+    daemon = Daemon(tmp_path, NO_BROKER, CONFIG, workers=2)
+    daemon.program = (sys.executable, "-c", HANGS_AT_ITS_START)
+    daemon.start(ready=False)
+    daemon.wait_until(lambda: "worker.hung" in daemon.log, 20, "the hanging worker to be killed")
+    assert re.search(r"worker\.hung .* silent=[23]\b", daemon.log)
+    daemon.wait_until(lambda: daemon.log.count("bridge.started") == 2, 10, "it to be started again")
+    assert daemon.stop() == Exit.OK
+
+
 def test_workers_drain_when_their_parent_is_killed(daemon: Daemon) -> None:
     """Nobody would restart them, and nobody would stop them."""
     workers = find_workers(daemon)
