@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from msgspec import structs
 
+from bridge.config.units import Rate
 from bridge.flow.control import Covers
 from bridge.flow.handovers import Aged, Handovers, Wanted
 from bridge.flow.ports import Client
 from bridge.flow.replays import Replays
 from bridge.flow.session import Session, Sessions
 from bridge.model import Principal
+from bridge.rules.limits import RateWindow
 from bridge.state.lost_sessions import LostSession, LostSessions
 from bridge.state.memberships import Memberships
 from bridge.state.recent_orders import RecentOrders
+
+_STRANGERS: Final = Rate("200/s")
+"""How often all others are asked for clients for whom nobody has vouched: in an open namespace whoever shows
+any secret would have all instances work."""
 
 
 class LostAndFound:
@@ -42,6 +49,7 @@ class LostAndFound:
         self._replays = replays
         self._memberships = memberships
         self._clock = clock
+        self._strangers = RateWindow((_STRANGERS,))
         self._here: dict[str, Session] = {}
         """Sessions whose clients are connected."""
         handovers.serve(self._give, self._keep)
@@ -81,6 +89,8 @@ class LostAndFound:
         lost = self.find(client, principal, key)
         if lost is not None and not lost.shared:
             return True
+        if lost is None and not principal.identity and self._strangers.take(self._clock()) is not None:
+            return False
         wanted = Wanted(
             key=key, identity=principal.identity, namespace=client.namespace, newer=lost is not None
         )

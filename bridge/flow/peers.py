@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Annotated, Any, Final, Generic, TypeVar
@@ -21,6 +22,10 @@ R = TypeVar("R")
 TO_ALL: Final = "all"
 """Routing key of what every instance is asked."""
 _NOTHING: Final = b"null"
+_MOST_AT_ONCE: Final = 500
+"""Answers on their way: commands of clients want their turn with the publisher, too."""
+_MOST_WAITING: Final = 10_000
+"""Questions that wait, as when all clients of an instance come to the others at once."""
 
 log = structlog.get_logger()
 
@@ -33,6 +38,8 @@ class Question(Struct, frozen=True, kw_only=True):
     number: int
     kind: str
     body: Raw
+    within: Annotated[float, Meta(ge=0, le=60)] = 0.5
+    """Seconds that the answer is waited for."""
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -74,11 +81,12 @@ class Peers:
     """Asks all living instances at once; the first that has something to say wins, unless more is wanted.
 
     What comes over `bridge.instances` is handed in by `messages`, whose exchange only instances may
-    publish to. Questions that come too fast are not answered: whoever asked waits for its time limit.
+    publish to. Questions that come too fast wait, for as long as whoever asked does; then nothing is done
+    about them, so that nothing is parted with that nobody receives.
     """
 
     def __init__(
-        self, instances: Instances, messages: OwnMessages, writer: OwnWriter, *, most: int = 1000
+        self, instances: Instances, messages: OwnMessages, writer: OwnWriter, *, most: int = _MOST_AT_ONCE
     ) -> None:
         """At most `most` questions of others are answered at a time."""
         self.address = instances.incarnation.rpartition(":")[2]
@@ -90,6 +98,8 @@ class Peers:
         self._asked: dict[int, _Asked[Any]] = {}
         self._handlers: dict[str, Callable[[Raw], Awaitable[object]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: deque[tuple[float, Question]] = deque()
+        """With the loop time up to which each may be answered."""
         messages.register(TO_ALL, Question, self._take_question)
         messages.register(self.address, Answer, self._take_answer)
 
@@ -122,7 +132,13 @@ class Peers:
             return None
         number = next(self._numbers)
         asked = self._asked[number] = _Asked(others, reply, settles)
-        question = Question(asker=self.address, number=number, kind=kind, body=Raw(msgspec.json.encode(body)))
+        question = Question(
+            asker=self.address,
+            number=number,
+            kind=kind,
+            body=Raw(msgspec.json.encode(body)),
+            within=within,
+        )
         outcome = PublishOutcome.TIMEOUT
         try:
             async with asyncio.timeout(within):
@@ -139,16 +155,33 @@ class Peers:
 
     async def stop(self) -> None:
         """Answer nothing any more."""
+        self._waiting.clear()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _take_question(self, question: Question, _delivery: Delivery, _now: float) -> tuple[Emission, ...]:
-        if question.asker not in self.keys and len(self._tasks) < self._most:
-            task = asyncio.get_running_loop().create_task(self._reply(question), name="peers")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        if question.asker in self.keys:
+            return ()
+        if len(self._tasks) < self._most:
+            self._begin(question)
+        elif len(self._waiting) < _MOST_WAITING:
+            self._waiting.append((asyncio.get_running_loop().time() + question.within, question))
         return ()
+
+    def _begin(self, question: Question) -> None:
+        task = asyncio.get_running_loop().create_task(self._reply(question), name="peers")
+        self._tasks.add(task)
+        task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        """Go on with those that wait, and are still waited for."""
+        self._tasks.discard(task)
+        now = asyncio.get_running_loop().time()
+        while self._waiting and len(self._tasks) < self._most:
+            deadline, question = self._waiting.popleft()
+            if now < deadline:
+                self._begin(question)
 
     def _take_answer(self, answer: Answer, _delivery: Delivery, _now: float) -> tuple[Emission, ...]:
         asked = self._asked.get(answer.number)

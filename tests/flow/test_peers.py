@@ -8,6 +8,7 @@ import pytest
 from msgspec import Struct
 from structlog.testing import capture_logs
 
+from bridge.flow import peers as peers_module
 from bridge.flow.own_messages import OwnMessages, OwnWriter
 from bridge.flow.peers import Peers
 from bridge.model import INSTANCES_EXCHANGE, Delivery, PublishOutcome
@@ -22,7 +23,7 @@ class Ask(Struct):
     word: str
 
 
-class Told(Struct):
+class Told(Struct, frozen=True):
     """What is answered."""
 
     by: str
@@ -167,9 +168,45 @@ async def test_without_a_broker_there_is_no_answer_at_once(street: Street) -> No
     assert await first.ask("who", Ask(word="b"), Told, 0.5) is PublishOutcome.BROKER_UNAVAILABLE
 
 
-async def test_questions_beyond_the_bound_are_left_unanswered(street: Street) -> None:
+async def test_questions_beyond_the_bound_wait_for_as_long_as_they_are_waited_for(street: Street) -> None:
     """A thousand clients that come at once do not make a thousand tasks more than are allowed."""
     first, second = await street.add(), await street.add(most=2)
+    gate = asyncio.Event()
+    begun: list[str] = []
+
+    async def hesitate(ask: Ask) -> Told:
+        begun.append(ask.word)
+        await gate.wait()
+        return Told(by=ask.word)
+
+    second.answer("who", Ask, hesitate)
+
+    def ask(word: str, within: float) -> asyncio.Task[object]:
+        return asyncio.create_task(first.ask("who", Ask(word=word), Told, within))
+
+    asking = [ask("0", 2), ask("1", 2), ask("2", 0.5), ask("3", 2), ask("4", 2)]
+    await settle()
+    await street.clock.advance(0.6)
+    assert begun == ["0", "1"]
+    gate.set()
+    await settle()
+    assert begun == ["0", "1", "3", "4"]
+    assert [await one for one in asking] == [Told(by="0"), Told(by="1"), None, Told(by="3"), Told(by="4")]
+
+
+async def test_when_all_clients_of_an_instance_move_each_is_answered(street: Street) -> None:
+    """Within the time that they have, since an answer takes little of it."""
+    first, second = await street.add(), await street.add()
+    second.answer("who", Ask, tell("b", "b"))  # type: ignore[arg-type]
+    asking = [asyncio.create_task(first.ask("who", Ask(word="b"), Told, 0.5)) for _ in range(1500)]
+    assert set(await asyncio.gather(*asking)) == {Told(by="b")}
+    assert len(second._tasks) == len(second._waiting) == 0
+
+
+async def test_more_do_not_wait(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The queue is bounded; whoever is not in it waits in vain."""
+    monkeypatch.setattr(peers_module, "_MOST_WAITING", 1)
+    first, second = await street.add(), await street.add(most=1)
     gate = asyncio.Event()
 
     async def hesitate(ask: Ask) -> Told:
@@ -177,13 +214,12 @@ async def test_questions_beyond_the_bound_are_left_unanswered(street: Street) ->
         return Told(by=ask.word)
 
     second.answer("who", Ask, hesitate)
-    asking = [asyncio.create_task(first.ask("who", Ask(word=str(one)), Told, 0.5)) for one in range(5)]
+    asking = [asyncio.create_task(first.ask("who", Ask(word=str(one)), Told, 0.5)) for one in range(3)]
     await settle()
     gate.set()
     await settle()
     await street.clock.advance(0.6)
-    found = [await one for one in asking]
-    assert found == [Told(by="0"), Told(by="1"), None, None, None]
+    assert [await one for one in asking] == [Told(by="0"), Told(by="1"), None]
 
 
 async def test_what_is_no_question_stops_nothing(street: Street) -> None:

@@ -242,3 +242,25 @@ async def test_an_old_copy_does_not_take_the_place_of_what_came_by_a_question(ro
         await each.connect()
         assert each.recovered
         assert not is_at_table(each)
+
+
+async def test_strangers_do_not_have_all_instances_work(row: Row) -> None:
+    """In an open namespace anybody may show any secret; who is signed in is looked for all the same."""
+    one, two = await row.open(), await row.open()
+    for number in range(300):
+        stranger = Page(two, "nobody", f"/garden/{number}")
+        stranger.pid = f"made up {number}"
+        await stranger.connect()
+        assert not stranger.recovered
+    asked = [message for message in row.wire.published if message.routing_key == "all"]
+    assert len(asked) == 200
+    page = await visit(one)
+    page.club = two
+    await page.connect()
+    assert page.recovered
+    known = Page(one, "nobody", "/garden/1")
+    await known.connect()
+    await row.clock.advance(1)
+    known.club = two
+    await known.connect()
+    assert known.recovered
