@@ -70,8 +70,9 @@ async def test_a_rolling_restart_under_load_loses_nothing(stage: Stage) -> None:
         report = await stage.conclude("rolling restart of two", load)
         verdict = report.judge(load.confirmed)
         assert verdict.gaps == 0
-        assert verdict.recovered + verdict.fresh >= 500 * _ROUNDS
-        assert verdict.recovered > 0
+        returns = verdict.recovered + verdict.fresh
+        assert returns >= 500 * _ROUNDS
+        assert verdict.recovered >= 0.95 * returns
 
 
 async def test_what_the_log_has_lost_is_told(stage: Stage) -> None:
