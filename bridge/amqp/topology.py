@@ -101,13 +101,23 @@ def invalid_arguments(invalid: InvalidQueue) -> Arguments:
     }
 
 
+def to_log_bindings(topology: Topology) -> tuple[tuple[str, str], ...]:
+    """(exchange, binding key) of all that a log receives, be it the stream or an instance's queue."""
+    return (*topology.bindings, *OWN_BINDINGS)
+
+
+def to_state_bindings(name: str, topology: Topology) -> tuple[tuple[str, str], ...]:
+    """The same of the state, whose stream and exchange have this name."""
+    return ((name, "#"), *STATE_BINDINGS, *topology.state_bindings)
+
+
 async def declare_log(link: Link, config: Amqp, topology: Topology) -> None:
     """Declare the stream, the exchanges and the bindings between them."""
     async with _Declarer(link) as declarer:
         await declarer.exchanges((*topology.exchanges, *OWN_EXCHANGES))
         name = config.stream.name
         await declarer.queue(name, stream_arguments(config.stream), "amqp.stream")
-        await declarer.bindings(name, (*topology.bindings, *OWN_BINDINGS))
+        await declarer.bindings(name, to_log_bindings(topology))
 
 
 async def declare_state(link: Link, config: Amqp, topology: Topology) -> None:
@@ -116,7 +126,7 @@ async def declare_state(link: Link, config: Amqp, topology: Topology) -> None:
     async with _Declarer(link) as declarer:
         await declarer.exchanges((*topology.exchanges, CONTROL_EXCHANGE, name))
         await declarer.queue(name, stream_arguments(config.state), "amqp.state")
-        await declarer.bindings(name, ((name, "#"), *STATE_BINDINGS, *topology.state_bindings))
+        await declarer.bindings(name, to_state_bindings(name, topology))
 
 
 async def declare_queue(
@@ -130,7 +140,7 @@ async def declare_queue(
         await declarer.exchanges((*topology.exchanges, *OWN_EXCHANGES))
         waiting = await declarer.count_messages(name)
         is_ours = await declarer.queue(name, queue_arguments(config.queue, instance_id), "amqp.queue")
-        await declarer.bindings(name, (*topology.bindings, *OWN_BINDINGS))
+        await declarer.bindings(name, to_log_bindings(topology))
     return waiting if is_ours else None
 
 

@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "publish": "Publish one event as a service would.",
     "token": "Print a token for trying things out.",
     "invalid": "Show the events that fitted no schema.",
+    "prune": "Remove the bindings that no route needs any more.",
     "docs": "Write the reference of the configuration.",
 }
 

@@ -26,6 +26,7 @@ def test_help_lists_every_command_and_the_exit_codes() -> None:
             "publish",
             "listen",
             "invalid",
+            "prune",
             "docs",
             "Exit codes",
         ):
@@ -33,7 +34,7 @@ def test_help_lists_every_command_and_the_exit_codes() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "check", "explain", "token", "publish", "listen", "invalid", "docs"]
+    "command", ["run", "check", "explain", "token", "publish", "listen", "invalid", "prune", "docs"]
 )
 def test_every_command_describes_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """With its options."""
@@ -54,6 +55,7 @@ def test_every_command_describes_itself(command: str, capsys: pytest.CaptureFixt
         (["publish", "e", "k", "--body", "{n: 1}"], "the body is no JSON"),
         (["publish", "e", "k", "--header", "tenant"], "is no header"),
         (["publish", "e", "k", "--body", "@nowhere.json"], "nowhere.json: No such file"),
+        (["prune", "nowhere.json"], "nowhere.json: No such file"),
         (["token", "--expires", "soon"], '"soon" is no duration'),
         (["token", "--claim", "tenant"], "is no claim"),
     ],
