@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 from aiormq.exceptions import ChannelAccessRefused
 
+from bridge.cli.exits import Exit
 from dev.broker import PrivateBroker
 from tests.support.command import run_bridged
 from tests.support.daemon import ROOT, Daemon
@@ -102,6 +103,22 @@ async def test_the_bridge_and_its_services_work_with_exactly_these(portal: Porta
     await client.call("join_project", {"project_name": portal.project})
     later = await portal.project_client()
     assert await later.wait_for("state_change")
+
+
+async def test_the_bridge_may_prune(portal: Portal, broker: PrivateBroker, vhost: str) -> None:
+    """What is bound to its streams, from exchanges that it may read; else it says what it lacks."""
+    for exchange, code in (("portal.events", Exit.OK), ("old.events", Exit.REFUSED)):
+        async with await aio_pika.connect(f"{broker.url}/{vhost}") as admin:
+            channel = await admin.channel()
+            await channel.declare_exchange(exchange, "topic", durable=True)
+            await (await channel.get_queue("bridge.events", ensure=False)).bind(exchange, "gone")
+        listed = await asyncio.to_thread(
+            broker.rabbitmqctl, "list_bindings", "-p", vhost, "--formatter", "json"
+        )
+        environ = {"AMQP_URL": _url(broker, vhost, "bridged")}
+        done = await asyncio.to_thread(run_bridged, "prune", environ=environ, stdin=listed)
+        assert done.returncode == code, done.stderr
+    assert "old.events" in done.stderr
 
 
 async def test_an_operator_gives_orders_with_bridged_publish(
