@@ -4,8 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest
 from msgspec import Struct
+from structlog.testing import capture_logs
 
 from bridge.app import App
 from dev.broker import PrivateBroker
@@ -78,6 +80,33 @@ async def test_either_asks_the_other(pair: tuple[App, App]) -> None:
         assert await two.shared.peers.ask("has", Ask(what="first"), Has, 30) == Has(who="one")
         assert await one.shared.peers.ask("has", Ask(what="third"), Has, 30) is None
         assert await one.shared.peers.ask("other", Ask(what="third"), Has, 30) is None
+
+
+async def test_sessions_are_handed_over_before_their_clients_are_sent_away(pair: tuple[App, App]) -> None:
+    """Whoever is sent away finds its own, however soon it comes to another instance."""
+    one, _ = pair
+    url = f"http://127.0.0.1:{one.config.http.port}/socket.io/?EIO=4&transport=websocket"
+    async with aiohttp.ClientSession() as http:
+        sockets = [await http.ws_connect(url) for _ in range(10)]
+        for socket in sockets:
+            await socket.send_str('40/shop,{"recover":true}')
+            while not (await socket.receive_str()).startswith("40/shop,"):
+                pass
+        with capture_logs() as logs:
+            draining = asyncio.create_task(one.drain())
+            await until(lambda: any(entry["event"] == "sessions.handed_over" for entry in logs))
+            left = one.metrics.registry.get_sample_value("bridged_connections")
+            await asyncio.gather(*(read_to_the_end(socket) for socket in sockets))
+            await draining
+        assert left
+        (told,) = [entry for entry in logs if entry["event"] == "sessions.handed_over"]
+        assert told["count"] == 10
+
+
+async def read_to_the_end(socket: aiohttp.ClientWebSocketResponse) -> None:
+    """Receive all that comes, and answer the close."""
+    while (await socket.receive()).type is aiohttp.WSMsgType.TEXT:
+        pass
 
 
 async def test_they_ask_again_after_their_connections_were_closed(

@@ -24,6 +24,7 @@ TO_ALL: Final = "all"
 _NOTHING: Final = b"null"
 _MOST_AT_ONCE: Final = 500
 """Answers on their way: commands of clients want their turn with the publisher, too."""
+_WARN_EVERY: Final = 60.0
 _MOST_WAITING: Final = 10_000
 """Questions that wait, as when all clients of an instance come to the others at once."""
 
@@ -100,6 +101,8 @@ class Peers:
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: deque[tuple[float, Question]] = deque()
         """With the loop time up to which each may be answered."""
+        self._warn_from = 0.0
+        """Loop time from which on those that do not answer may be told of again."""
         messages.register(TO_ALL, Question, self._take_question)
         messages.register(self.address, Answer, self._take_answer)
 
@@ -146,12 +149,19 @@ class Peers:
                 if outcome is PublishOutcome.CONFIRMED:
                     await asked.settled.wait()
         except TimeoutError:
-            log.warning("peers.silent", kind=kind, count=len(asked.silent))
+            self._note_silent(kind, len(asked.silent))
         finally:
             del self._asked[number]
         if asked.found is not None or outcome is PublishOutcome.CONFIRMED or asked.settled.is_set():
             return asked.found
         return outcome
+
+    def _note_silent(self, kind: str, count: int) -> None:
+        """One line a minute: until a dead one is missed, every client that comes back has it asked."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._warn_from:
+            self._warn_from = now + _WARN_EVERY
+            log.warning("peers.silent", kind=kind, count=count)
 
     async def stop(self) -> None:
         """Answer nothing any more."""
