@@ -15,13 +15,14 @@ import uvloop
 from bridge import __version__
 from bridge.app import App
 from bridge.rules.compile import Rules
+from bridge.web.crowd import OTHER_FILES
 from bridge.web.worker import Worker
 from bridge.workers.tether import Tether
 
 log = structlog.get_logger()
 
-_OTHER_FILES: Final = 200
-"""Open files besides the connections of clients: to the broker, the log, requests for other pages."""
+_FILES_EACH: Final = 3
+"""TCP connections of one client: two to poll with, and one more while it changes to a websocket."""
 
 
 class Ending(StrEnum):
@@ -102,15 +103,16 @@ async def _run_until_signal(app: App, signals: asyncio.Queue[signal.Signals]) ->
 
 
 def raise_file_limit(connections: int) -> None:
-    """Let the process have as many files open as clients may connect, or say that it may not.
+    """Let the process have as many files open as its clients may need, or say that not all may connect.
 
-    Shells and systemd start processes with a limit of 1024, which they may raise up to a far higher one.
+    Shells and systemd start processes with a limit of 1024, which they may raise up to a far higher one. With
+    less than the hungriest clients need, connections without a request give way (`web/crowd.py`).
     """
-    wanted = connections + _OTHER_FILES
+    wanted = _FILES_EACH * connections + OTHER_FILES
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY or soft >= wanted:
         return
     allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
-    if allowed < wanted:
+    if allowed < connections + OTHER_FILES:
         log.warning("files.few", allowed=allowed, wanted=wanted, remedy="raise `ulimit -n` or LimitNOFILE")

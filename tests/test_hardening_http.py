@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import aiohttp
 import pytest
@@ -137,6 +138,23 @@ async def test_overlapping_posts_close_the_connection(running: Running) -> None:
     writer.close()
     await writer.wait_closed()
     assert running.gateway.received_events == []
+
+
+async def test_a_header_lifts_no_bound(running: Running) -> None:
+    """A poll that says `Upgrade: websocket` and means nothing by it: what is sent behind it piled up."""
+    sid = await open_polling(running)
+    reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+    writer.write(
+        f"GET /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: x\r\n"
+        "Upgrade: websocket\r\n\r\n".encode()
+    )
+    headers = "".join(f"X-{number}: {'y' * 8000}\r\n" for number in range(100))
+    with suppress(ConnectionError):
+        writer.write(f"GET / HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode() * 5)
+        async with asyncio.timeout(10):
+            assert await reader.read() == b""
+    writer.close()
+    await running.gateway.until(lambda: running.gateway.ended == [("transport_close", True)])
 
 
 async def test_a_stranger_cannot_take_over_a_websocket(running: Running) -> None:

@@ -13,6 +13,7 @@ from bridge.auth.settings import is_weak
 from bridge.cli.exits import CliError, Exit
 from bridge.cli.loading import DEFAULT_CONFIG, ConfigPath, SchemasPath, load_project
 from bridge.config.model import Http
+from bridge.intake import VersionError, check_versions
 from bridge.lifecycle import Ending
 from bridge.lifecycle import run as run_instance
 from bridge.telemetry.logs import configure_logs
@@ -38,6 +39,7 @@ def run(*, config: ConfigPath = DEFAULT_CONFIG, schemas: SchemasPath = None, wor
     It starts without a broker too, and connects as soon as there is one: `/readyz` says so.
     With several workers, one for each core, a worker that ends is started again.
     """
+    _check_libraries()
     project = load_project(config, schemas, os.environ)
     settings = project.loaded.config
     configure_logs(sys.stderr, style=settings.log.format, level=settings.log.level)
@@ -49,6 +51,15 @@ def run(*, config: ConfigPath = DEFAULT_CONFIG, schemas: SchemasPath = None, wor
         return _ENDINGS[run_instance(project.rules) if workers == 1 else run_workers(project.rules, workers)]
     except OSError as error:
         raise explain_address(settings.http, error) from error
+
+
+def _check_libraries() -> None:
+    """Refuse versions of which nobody knows whether they do what the bridge expects of them."""
+    try:
+        check_versions()
+    except VersionError as error:
+        hint = "install what bridged is locked to: `make setup`, or `pip install -r requirements.txt`"
+        raise CliError(Exit.FAULTS, str(error), hint) from error
 
 
 def _check_workers(http: Http) -> None:

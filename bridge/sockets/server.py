@@ -16,8 +16,8 @@ from bridge.sockets.endings import CloseReason
 from bridge.sockets.engine import Engine
 from bridge.sockets.origins import Origins
 from bridge.sockets.polling import answer_get, answer_post, text_response
-from bridge.sockets.takeover import find_accept
 from bridge.sockets.websocket import serve_new, serve_upgrade
+from bridge.sockets.websocket_handshake import find_accept
 from bridge.state.memberships import Memberships
 from bridge.telemetry.metrics import Metrics
 

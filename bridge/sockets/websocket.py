@@ -6,6 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
+from bridge.intake import Heir, take_over
 from bridge.sockets.connection import FREELY, Connection
 from bridge.sockets.endings import CloseReason
 from bridge.sockets.engine import Engine
@@ -13,7 +14,6 @@ from bridge.sockets.engine_packets import PROBE, PROBE_ANSWER, UPGRADE
 from bridge.sockets.frames import CLOSE, CONTINUATION, PING, PONG, TEXT, FrameError, FrameReader
 from bridge.sockets.incoming import receive_binary, receive_text
 from bridge.sockets.messages import Message, encode_close, encode_pong
-from bridge.sockets.takeover import take_over
 
 _PROBE_SECONDS: Final = 10.0
 """How long a client may take over each step of its change to a websocket."""
@@ -64,7 +64,7 @@ def serve_upgrade(engine: Engine, connection: Connection, request: web.Request, 
     websocket.data_received(early)
 
 
-class Websocket(asyncio.Protocol):
+class Websocket(Heir):
     """Reads the frames of one client, and hands its messages to the connection."""
 
     __slots__ = ("_connection", "_engine", "_reader", "_resting", "_serves", "_step", "_timer", "_transport")
@@ -114,6 +114,7 @@ class Websocket(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
+        super().connection_lost(exc)
         step, self._step, self._transport = self._step, _Step.OVER, None
         self._stop_timer()
         if step in (_Step.PROBED, _Step.UPGRADING):

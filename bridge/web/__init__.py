@@ -1,1 +1,1 @@
-"""What operators ask the daemon over HTTP: whether it lives, whether it is ready, and its metrics."""
+"""What is served over HTTP besides Socket.IO: probes, metrics, statistics, the client page; and the port."""

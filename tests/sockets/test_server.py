@@ -4,6 +4,7 @@ import asyncio
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from bridge.config.model import Http
 from tests.support.echo_gateway import Running, serve
@@ -85,3 +86,34 @@ async def test_a_drain_is_spread_over_its_time() -> None:
         assert max(ends) - min(ends) > 0.15
         assert len({round(when, 2) for when in ends}) > 5
         assert running.count("bridged_closed_total", reason="shutdown") == 20
+
+
+async def test_a_closed_application_leaves_no_websocket_open(running: Running) -> None:
+    """aiohttp no longer knows of them: the server ends them itself."""
+    async with aiohttp.ClientSession() as session:
+        url = f"{running.url}/socket.io/?EIO=4&transport=websocket"
+        async with session.ws_connect(url) as socket:
+            await socket.receive_str()
+            app = web.Application()
+            running.server.attach(app)
+            app.freeze()
+            await app.shutdown()
+            message = await socket.receive(timeout=5)
+            assert message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED)
+
+
+async def test_a_second_websocket_does_not_harm_the_first(running: Running) -> None:
+    """It is closed without a word, and the connection goes on over the one that it has."""
+    url = f"{running.url}/socket.io/?EIO=4&transport="
+    async with aiohttp.ClientSession() as session:
+        sid = (await (await session.get(f"{url}polling")).text()).split('"')[3]
+        async with session.ws_connect(f"{url}websocket&sid={sid}") as first:
+            await first.send_str("2probe")
+            assert await first.receive_str() == "3probe"
+            await first.send_str("5")
+            await first.send_str("40")
+            assert (await first.receive_str()).startswith("40")
+            async with session.ws_connect(f"{url}websocket&sid={sid}") as second:
+                assert (await second.receive(timeout=5)).type is aiohttp.WSMsgType.CLOSE
+            await first.send_str('421["still"]')
+            assert await first.receive_str() == "431[]"

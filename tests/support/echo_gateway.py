@@ -1,6 +1,7 @@
 """A second implementation of the Gateway port, far smaller than the flow: it echoes, and knows rooms."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from bridge.sockets.fanout import Fanout
 from bridge.sockets.server import SocketServer
 from bridge.state.memberships import Memberships
 from bridge.telemetry.metrics import Metrics
+from bridge.web.port import Port
 
 NAMESPACES = ("/", "/custom", "/other")
 
@@ -125,9 +127,13 @@ class Running(Struct):
 
 @asynccontextmanager
 async def serve(
-    http: Http | None = None, limits: Limits | None = None, port: int = 0
+    http: Http | None = None,
+    limits: Limits | None = None,
+    port: int = 0,
+    context: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Running]:
-    """Run a server with an EchoGateway on loopback."""
+    """Run a server with an EchoGateway on loopback, behind the daemon's own port; with a context over TLS."""
+    limits = limits or Limits()
     memberships = Memberships[Client]()
     gateway = EchoGateway(memberships)
     metrics = Metrics()
@@ -136,16 +142,14 @@ async def serve(
     def head() -> str:
         return running.head.cursor
 
-    server = SocketServer(gateway, memberships, http or Http(), limits or Limits(), metrics, head)
+    server = SocketServer(gateway, memberships, http or Http(), limits, metrics, head)
     app = web.Application()
     server.attach(app)
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port)
-    await site.start()
-    port = runner.addresses[0][1]
+    opened = Port(app, limits.payload)
+    await opened.open("127.0.0.1", port, context)
+    port = opened.number
     running = Running(
-        url=f"http://127.0.0.1:{port}",
+        url=f"{'http' if context is None else 'https'}://127.0.0.1:{port}",
         port=port,
         server=server,
         gateway=gateway,
@@ -158,7 +162,7 @@ async def serve(
         yield running
     finally:
         await server.drain(spread=0, patience=0.2)
-        await runner.cleanup()
+        await opened.close()
 
 
 def emission(

@@ -8,7 +8,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from bridge.web.port import HEAD_BYTES, Port
+from bridge.intake import HEAD_BYTES, Heir, take_over
+from bridge.web.port import Port
 
 PAYLOAD = 100_000
 
@@ -32,13 +33,30 @@ async def count(request: web.Request) -> web.Response:
     return web.Response(text=str(len(await request.read())))
 
 
-async def echo(request: web.Request) -> web.WebSocketResponse:
-    """Send every message of a websocket back."""
-    websocket = web.WebSocketResponse()
-    await websocket.prepare(request)
-    async for message in websocket:
-        await websocket.send_bytes(message.data)
-    return websocket
+class Counter(Heir):
+    """Says how much has come."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._transport: asyncio.Transport | None = None
+
+    async def take(self, request: web.Request) -> web.Response:
+        """Take the connection over, as the websockets do."""
+        taken = take_over(request, self)
+        assert taken is not None
+        self._transport, early = taken
+        self.data_received(early)
+        return web.Response()
+
+    def data_received(self, data: bytes) -> None:
+        self._count += len(data)
+        assert self._transport is not None
+        self._transport.write(b"%d " % self._count)
+
+
+async def take(request: web.Request) -> web.Response:
+    """Hand a connection to a counter."""
+    return await Counter().take(request)
 
 
 async def show_option(request: web.Request) -> web.Response:
@@ -56,7 +74,7 @@ async def port() -> AsyncIterator[int]:
         [
             web.get("/wait", wait),
             web.post("/", count),
-            web.get("/echo", echo),
+            web.get("/take", take),
             web.get("/option", show_option),
         ]
     )
@@ -100,12 +118,24 @@ async def test_largest_bodies_come_one_after_the_other(port: int) -> None:
                 assert await answer.text() == str(PAYLOAD)
 
 
-async def test_a_websocket_may_send_for_as_long_as_it_lives(port: int) -> None:
-    """Its messages have bounds of their own."""
-    async with aiohttp.ClientSession() as session, session.ws_connect(f"http://127.0.0.1:{port}/echo") as ws:
+async def test_what_was_taken_over_may_send_for_as_long_as_it_lives(port: int) -> None:
+    """The messages of websockets have bounds of their own."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /take HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    async with asyncio.timeout(10):
+        assert await reader.readuntil(b" ") == b"0 "
         for _ in range(5):
-            await ws.send_bytes(bytes(PAYLOAD))
-            assert len(await ws.receive_bytes(timeout=10)) == PAYLOAD
+            writer.write(bytes(PAYLOAD))
+            await writer.drain()
+        await reader.readuntil(b" %d " % (5 * PAYLOAD))
+    writer.close()
+
+
+async def test_a_header_alone_makes_no_websocket(port: int) -> None:
+    """`Upgrade` without `Connection: Upgrade` is a request like others: what piles up is cut."""
+    large = f"GET /wait HTTP/1.1\r\nHost: x\r\nX-Large: {'x' * 8000}\r\n\r\n".encode()
+    first = b"GET /wait HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n"
+    assert await send(port, first + large * 20) == b""
 
 
 async def test_who_reads_nothing_is_left_to_the_kernel(port: int) -> None:
