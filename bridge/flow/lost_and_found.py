@@ -163,7 +163,9 @@ class LostAndFound:
         if lost.shared and (lost.key in self._here or (own is not None and not own.shared)):
             return  # its client has come here meanwhile: this is what it was before
         obedient = self._orders.apply(lost)
-        if obedient is not None:
+        if obedient is None:
+            self._lost.take(lost.key, self._clock())  # an older copy of it shall not go on instead
+        else:
             self._lost.put(obedient, self._clock(), age)
 
     def _fetch(self, key: str, identity: str, namespace: str, asking: str = "") -> LostSession | None:
