@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 import aio_pika
@@ -118,6 +119,23 @@ async def test_every_instance_obeys_at_once_and_one_that_starts_later_too(
     await asyncio.sleep(max(0.0, ordered // 1 + 1 - time.time()))  # tokens of the same second are refused
     later = make_token(one.user, projects=[one.project], iat=int(time.time()))
     assert await refused(three, later) is None
+
+
+async def test_orders_are_obeyed_within_a_second(
+    make_daemon: MakeDaemon, js: JsClients, services: Services
+) -> None:
+    """From the publishing to the last client's disconnect, at every instance; as a rule, since the machine of
+    the tests has others to serve, too."""
+    portals = [await start(make_daemon(), js, services) for _ in range(2)]
+    times = []
+    for key, more in [("user.disconnect", ""), ("user.revoke", ""), ("user.ban", ', "seconds": 60')] * 3:
+        user = unique("ann")
+        clients = [await portal.connect("/portal", user=user) for portal in portals]
+        published = time.monotonic()
+        await order(services, key, f'{{"user": "{user}"{more}}}')
+        await asyncio.gather(*(client.wait_disconnected() for client in clients))
+        times.append(time.monotonic() - published)
+    assert median(times) < 1, times
 
 
 async def test_a_ban_and_a_disconnection_reach_every_instance(
