@@ -142,6 +142,18 @@ async def test_a_message_over_the_bound_closes_the_connection(running: Running) 
         assert socket.close_code == 1009
 
 
+async def test_a_message_of_a_stranger_is_small() -> None:
+    """Whoever is in no namespace has a CONNECT packet to send, and nothing larger."""
+    async with serve() as running:
+        async with websocket(running, connected=False) as socket:
+            await socket.send_str("40" + '{"token":"' + "x" * 200_000)
+            assert await read_until_closed(socket) == []
+            assert socket.close_code == 1009
+        async with websocket(running) as socket:
+            await socket.send_str(f'42["message","{"x" * 900_000}"]')
+            assert (await socket.receive_str()).startswith('42["message-back"')
+
+
 async def test_a_second_connect_to_a_namespace_is_refused(running: Running) -> None:
     """The client stays what it was."""
     async with websocket(running) as socket:
@@ -248,7 +260,7 @@ async def test_compression_is_not_negotiated(running: Running) -> None:
 
 
 async def test_ping_frames_do_not_mix_with_events(running: Running) -> None:
-    """aiohttp answers a client's websocket pings on the transport that the fan-out writes to."""
+    """Both are written to the same transport, in the order of the calls."""
     async with websocket(running) as socket:
         for number in range(200):
             await socket.ping(b"x" * 100)

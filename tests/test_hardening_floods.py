@@ -11,6 +11,7 @@ import pytest
 from bridge.config.model import Limits
 from bridge.sockets.messages import encode_frame
 from tests.support.echo_gateway import Running, serve
+from tests.support.hostile import UPGRADE, mask
 
 # --- Socket.IO: packets -----------------------------------------------------------------------------------
 
@@ -22,20 +23,11 @@ async def running() -> AsyncIterator[Running]:
         yield running
 
 
-def mask(frame: bytes) -> bytes:
-    """A short frame as a client sends it, masked with zeros."""
-    return bytes((frame[0], frame[1] | 0x80)) + bytes(4) + frame[2:]
-
-
 @asynccontextmanager
 async def flood(running: Running, frame: bytes, count: int) -> AsyncIterator[None]:
     """Connect to `/` by hand and send the same frame again and again; nobody reads the answers."""
     _, writer = await asyncio.open_connection("127.0.0.1", running.port)
-    writer.write(
-        b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
-        b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
-        b"dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    )
+    writer.write(UPGRADE)
     writer.write(mask(encode_frame(0x81, b"40")))
     await running.gateway.until(lambda: len(running.gateway.clients) > 0)
     writer.write(mask(frame) * count)

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from bridge.config.model import Http, Limits
-from bridge.config.units import Size
+from bridge.config.units import Duration, Size
 from tests.support.echo_gateway import Running, serve
 from tests.support.hostile import open_polling, polling_url, read_until_closed, send_http, websocket
 
@@ -116,6 +116,44 @@ async def test_what_stands_behind_a_broken_packet_is_not_carried_out(running: Ru
         answer = await session.post(polling_url(running, sid), data='42["a"]\x1e42{}\x1e42["b"]')
         assert answer.status == 400
     assert running.gateway.received_events == [("a", [])]
+
+
+async def test_a_stranger_sends_little() -> None:
+    """Before it is in a namespace, and after it has left the last; a member's body may be a megabyte."""
+    async with serve() as running, aiohttp.ClientSession() as session:
+        answer = await session.get(polling_url(running))
+        sid = (await answer.text()).split('"')[3]
+        assert (await session.post(polling_url(running, sid), data="4" * 200_000)).status == 413
+        sid = await open_polling(running)
+        large = f'42["message","{"x" * 900_000}"]'
+        assert (await session.post(polling_url(running, sid), data=large)).status == 200
+        assert (await session.post(polling_url(running, sid), data="41")).status == 200
+        assert (await session.post(polling_url(running, sid), data=large)).status == 413
+
+
+async def test_tokens_for_all_namespaces_come_in_one_body() -> None:
+    """The official client sends the CONNECT packets of a page together; each has a token of 8 KB at most."""
+    connects = [f'40/n{number},{{"token":"{"x" * 8192}"}}' for number in range(16)]
+    async with serve() as running, aiohttp.ClientSession() as session:
+        answer = await session.get(polling_url(running))
+        sid = (await answer.text()).split('"')[3]
+        answer = await session.post(polling_url(running, sid), data="\x1e".join(connects))
+        assert answer.status == 200
+        await running.gateway.until(lambda: len(running.gateway.requests) == 16)
+
+
+async def test_a_post_ends_with_its_connection() -> None:
+    """What has come of it is not kept until the rest is due."""
+    async with serve(Http(connect_timeout=Duration("200ms"))) as running:
+        async with aiohttp.ClientSession() as session:
+            sid = (await (await session.get(polling_url(running))).text()).split('"')[3]
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        head = f"POST /socket.io/?EIO=4&transport=polling&sid={sid} HTTP/1.1\r\nHost: x\r\n"
+        writer.write(f"{head}Content-Length: 60000\r\n\r\n".encode() + b"4" * 59_999)
+        async with asyncio.timeout(5):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 400")
+        assert running.count("bridged_closed_total", reason="connect_timeout") == 1
+        writer.close()
 
 
 async def test_overlapping_posts_close_the_connection(running: Running) -> None:

@@ -164,6 +164,7 @@ class ConnectionClients:
             answer = ConnectRefused(code=Code.INTERNAL, message="Internal error")
         client.admission = None
         if isinstance(answer, Admitted) and not client.is_gone:
+            self._connection.max_bytes = self._shared.limits.payload
             client.open(answer, recovers=request.recovers)
             self._shared.gateway.connected(client)
             if not client.is_open:  # refused with an event
@@ -203,6 +204,7 @@ class ConnectionClients:
         client.close()
         del self._clients[client.namespace]
         if not self._clients:
+            self._connection.max_bytes = self._engine.stranger_bytes
             self._engine.set_vacant(self._connection, True)
         if was_open:
             self._tell(client, reason, transport_lost=transport_lost)

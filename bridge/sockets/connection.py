@@ -9,9 +9,9 @@ from msgspec import Struct
 
 from bridge.sockets import messages
 from bridge.sockets.endings import CloseReason, ProtocolError
-from bridge.sockets.engine_packets import SEPARATOR
 from bridge.sockets.incoming import Receiver
 from bridge.sockets.messages import Batch, Message, encode_close
+from bridge.sockets.polls import Polls
 from bridge.sockets.turns import Turns
 
 if TYPE_CHECKING:
@@ -43,15 +43,13 @@ class Connection:
         "__weakref__",
         "_drained",
         "_engine",
-        "_outbox",
-        "_poll",
-        "_posting",
         "_probe",
-        "_queued",
         "_transport",
         "closed",
         "direct",
         "handshake",
+        "max_bytes",
+        "polls",
         "receiver",
         "sid",
         "turns",
@@ -65,15 +63,15 @@ class Connection:
         self.handshake = handshake
         self.turns = Turns()
         """Of what comes in."""
+        self.max_bytes = engine.stranger_bytes
+        """Of one message from its client, or one body."""
+        self.polls = Polls()
+        """What waits while it polls."""
         self.closed = False
         self.direct: asyncio.Transport | None = None
         """Where frames may be written at once: a websocket's transport, unless its client is behind."""
         self._transport: asyncio.Transport | None = None
         self._probe: asyncio.Transport | None = None
-        self._outbox: list[Message] = []
-        self._queued = 0
-        self._poll: asyncio.Future[None] | None = None
-        self._posting = False
         self._drained: asyncio.Future[None] | None = None
         """What those wait for who would give it more, once it has taken what waits."""
 
@@ -114,22 +112,15 @@ class Connection:
             self._engine.backlog.fall_behind(self)
 
     def _queue(self, message: Message) -> None:
-        if self.closed or not self._engine.backlog.owe(self, len(message.frames)):
-            return
-        self._outbox.append(message)
-        self._queued += len(message.frames)
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._poll is not None and not self._poll.done():
-            self._poll.set_result(None)
+        if not self.closed and self._engine.backlog.owe(self, len(message.frames)):
+            self.polls.put(message)
 
     # The bounds of what waits (backlog.Debtor)
 
     @property
     def waiting(self) -> int:
         """Bytes that were given to it and have not left the process."""
-        return self._queued if self._transport is None else self._transport.get_write_buffer_size()
+        return self.polls.waiting if self._transport is None else self._transport.get_write_buffer_size()
 
     @property
     def tolerated(self) -> int:
@@ -181,11 +172,10 @@ class Connection:
         self._probe = None
         self._engine.backlog.settle(self)
         self._transport = self.direct = transport
-        waiting, self._outbox, self._queued = self._outbox, [], 0
-        if waiting:
+        if waiting := self.polls.take():
             self._write(Batch(waiting).frames)
         self.drain()
-        self._wake()
+        self.polls.wake()
 
     def begin_probe(self, transport: asyncio.Transport) -> bool:
         """Take note that a websocket is being tried; False when this connection cannot change to it.
@@ -199,7 +189,7 @@ class Connection:
 
     def probed(self) -> None:
         """The probe was answered: let a poll that hangs return."""
-        self._wake()
+        self.polls.wake()
 
     def end_probe(self) -> None:
         """The websocket that was tried is gone; polling goes on."""
@@ -219,34 +209,19 @@ class Connection:
 
     async def poll(self) -> bytes:
         """Wait for something to send; returns the HTTP body. Raises ProtocolError if polls overlap."""
-        if self._poll is not None:
+        if self.polls.hangs or self.polls.answers:
             self.fail("overlapping_polls")
             raise ProtocolError("overlapping_polls")
-        if not self._outbox and self._probe is None:
-            self._poll = asyncio.get_running_loop().create_future()
-            try:
-                await self._poll
-            finally:
-                self._poll = None
-        return self.take_body()
+        if self._probe is None:
+            await self.polls.hang()
+        return self.polls.take_body()
 
-    def take_body(self) -> bytes:
-        """All that waits, as an HTTP body."""
-        waiting, self._outbox, self._queued = self._outbox, [], 0
-        self._engine.backlog.settle(self)
+    def answered(self) -> None:
+        """All of an answer has left, or nothing more will."""
+        self.polls.end_answer()
+        if self.polling and not self.waiting:
+            self._engine.backlog.settle(self)
         self.drain()
-        return SEPARATOR.join([message.body for message in waiting or [messages.NOOP]])
-
-    def begin_post(self) -> None:
-        """A POST has begun to arrive; raises ProtocolError if another one is under way."""
-        if self._posting:
-            self.fail("overlapping_posts")
-            raise ProtocolError("overlapping_posts")
-        self._posting = True
-
-    def end_post(self) -> None:
-        """The POST is over."""
-        self._posting = False
 
     # The end
 
@@ -267,17 +242,22 @@ class Connection:
         self.drain()
         if self._transport is not None:
             self._close_websocket(self._transport, reason, close_code or reason.close_code)
+            self.polls.end(drop=True)
         else:
-            if last is not None:
-                self._outbox.append(last)
-            if self._poll is None and reason is CloseReason.SHUTDOWN:
-                # Its next poll is a moment away: told "close", the client reconnects without an error.
-                self._engine.await_end(self)
-            self._wake()
+            self._close_polling(reason, last)
         if self._probe is not None:
             self._probe.abort()
         self._engine.forget(self, reason)
         self.receiver.closed(reason)
+        del self.receiver  # it knows the connection: as a cycle both would wait for the collector
+
+    def _close_polling(self, reason: CloseReason, last: Message | None) -> None:
+        if last is not None:
+            self.polls.put(last)
+        if reason is CloseReason.SHUTDOWN and not self.polls.hangs:
+            # Its next poll is a moment away: told "close", the client reconnects without an error.
+            self._engine.await_end(self)
+        self.polls.end(drop=reason is not CloseReason.SHUTDOWN)
 
     def _close_websocket(self, transport: asyncio.Transport, reason: CloseReason, code: int) -> None:
         if reason.is_abrupt:

@@ -17,6 +17,10 @@ from bridge.telemetry.metrics import Metrics
 
 _CLOSE_SECONDS: Final = 5.0
 """How long a client may take to answer a close frame."""
+_STRANGER_BYTES: Final = 65_536
+"""A message, or the body of a POST, from a client that is in no namespace ..."""
+_CONNECT_BYTES: Final = 9_216
+"""... or so much for each that it may enter: a body holds all of its CONNECT packets, each with a token."""
 _PATIENCE: Final = 1.0
 """How long a client has to connect to a namespace in any case, also when all connections are taken."""
 
@@ -36,6 +40,8 @@ class Engine:
         """`sid_prefix` says to other processes on this port whose a connection is."""
         self.http = http
         self.limits = limits
+        self.stranger_bytes = min(limits.payload, max(_STRANGER_BYTES, limits.namespaces * _CONNECT_BYTES))
+        """What a client may send at once before it is in a namespace: nobody knows who it is."""
         self.backlog = Backlog(
             limits.outbox_bytes, limits.outbox_age, metrics.queue_length.labels("outbox_bytes").set
         )

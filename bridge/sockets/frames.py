@@ -29,11 +29,9 @@ class FrameError(ProtocolError):
 class FrameReader:
     """Cuts what has arrived into messages; holds at most one that is incomplete, and what was fed last."""
 
-    __slots__ = ("_at", "_kind", "_max_bytes", "_message", "_waiting")
+    __slots__ = ("_at", "_kind", "_message", "_waiting")
 
-    def __init__(self, max_bytes: int) -> None:
-        """`max_bytes` bounds a message, in one frame or in many."""
-        self._max_bytes = max_bytes
+    def __init__(self) -> None:
         self._waiting: bytes | bytearray = b""
         self._at = 0
         """Where in `_waiting` the next frame begins."""
@@ -50,12 +48,13 @@ class FrameReader:
             self._waiting = bytearray(self._waiting)  # grows in place, however small the pieces are
         self._waiting += data
 
-    def take(self) -> tuple[int, bytes] | None:
+    def take(self, max_bytes: int) -> tuple[int, bytes] | None:
         """Kind and payload of the next message, None until more has arrived; raises FrameError.
 
-        A fragment that does not complete its message is CONTINUATION, without payload: it costs a turn too.
+        `max_bytes` bounds a message, in one frame or in many. A fragment that does not complete its message
+        is CONTINUATION, without payload: it costs a turn too.
         """
-        frame = self._take_frame()
+        frame = self._take_frame(max_bytes)
         if frame is None:
             return None
         first, payload = frame
@@ -75,7 +74,7 @@ class FrameReader:
         whole, self._message = bytes(self._message), None
         return self._kind, whole
 
-    def _take_frame(self) -> tuple[int, bytes] | None:
+    def _take_frame(self, max_bytes: int) -> tuple[int, bytes] | None:
         """First byte and payload of the next frame; None until it has wholly arrived."""
         waiting, at = self._waiting, self._at
         left = len(waiting) - at
@@ -94,7 +93,7 @@ class FrameReader:
                 self._keep_rest()
                 return None
             length = int.from_bytes(waiting[at + 2 : begin], "big")
-        if length + len(self._message or b"") > self._max_bytes and first & 15 < CLOSE:
+        if length + len(self._message or b"") > max_bytes and first & 15 < CLOSE:
             raise FrameError(1009)
         if left < begin - at + 4 + length:
             self._keep_rest()

@@ -15,7 +15,7 @@ from bridge.sockets.connection import Connection, Handshake
 from bridge.sockets.endings import CloseReason
 from bridge.sockets.engine import Engine
 from bridge.sockets.origins import Origins
-from bridge.sockets.polling import answer_get, answer_post, text_response
+from bridge.sockets.polling import answer_get, answer_post, send_body, text_response
 from bridge.sockets.websocket import serve_new, serve_upgrade
 from bridge.sockets.websocket_handshake import find_accept
 from bridge.state.memberships import Memberships
@@ -112,9 +112,12 @@ class SocketServer:
             return web.Response(status=204, headers=self._origins.preflight_headers(origin))
         response = await self._dispatch(request)
         if not response.prepared:
-            response.headers.update(self._origins.headers(origin))
-            response.headers["Cache-Control"] = "no-store"
+            response.headers.update(self._headers(request))
         return response
+
+    def _headers(self, request: web.Request) -> Mapping[str, str]:
+        """Of every answer."""
+        return {**self._origins.headers(request.headers.get("Origin")), "Cache-Control": "no-store"}
 
     async def _dispatch(self, request: web.Request) -> web.StreamResponse:
         query = request.query
@@ -132,7 +135,7 @@ class SocketServer:
             return self._open(request, accept)
         connection = self._engine.find(sid)
         if connection is None:
-            return self._answer_leaving(request, sid)
+            return await self._answer_leaving(request, sid)
         if accept is not None:
             serve_upgrade(self._engine, connection, request, accept)
             return web.Response()
@@ -155,18 +158,19 @@ class SocketServer:
         if not connection.polling:
             return self._refuse(400, _BAD_REQUEST, "bad_request")
         if request.method == "GET":
-            return await answer_get(connection)
+            return await answer_get(connection, request, self._headers(request), self._limits.outbox_age)
         if request.method == "POST":
-            return await answer_post(connection, request, self._limits.payload)
+            return await answer_post(connection, request)
         return self._refuse(400, _BAD_METHOD, "bad_request")
 
-    def _answer_leaving(self, request: web.Request, sid: str) -> web.Response:
+    async def _answer_leaving(self, request: web.Request, sid: str) -> web.StreamResponse:
         """A drain closed the connection between two polls: this one fetches the news of it."""
         connection = self._engine.find_leaving(sid)
         if connection is None or connection.on_websocket or request.method != "GET":
             return self._refuse(400, _SESSION_UNKNOWN, "unknown_session")
         self._engine.ended(connection)
-        return text_response(connection.take_body())
+        body = connection.polls.take_body()
+        return await send_body(connection, request, body, self._headers(request), self._limits.outbox_age)
 
     def _refuse(self, status: int, error: tuple[int, str], reason: str) -> web.Response:
         self._metrics.refused.labels(reason).inc()

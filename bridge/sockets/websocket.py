@@ -72,7 +72,7 @@ class Websocket(Heir):
     def __init__(self, engine: Engine, connection: Connection) -> None:
         self._engine = engine
         self._connection = connection
-        self._reader = FrameReader(engine.limits.payload)
+        self._reader = FrameReader()
         self._step = _Step.OVER
         self._transport: asyncio.Transport | None = None
         self._serves = False
@@ -126,12 +126,15 @@ class Websocket(Heir):
     # What comes in
 
     def _read(self) -> None:
-        turns = self._connection.turns
+        connection = self._connection
         try:
-            while self._step is not _Step.OVER and (message := self._reader.take()) is not None:
+            while (
+                self._step is not _Step.OVER
+                and (message := self._reader.take(connection.max_bytes)) is not None
+            ):
                 self._receive(*message)
-                if turns.take():
-                    self._rest(turns.pause())
+                if connection.turns.take():
+                    self._rest(connection.turns.pause())
                     return
         except FrameError as error:
             self._break(error)

@@ -26,6 +26,17 @@ async def test_events_and_acks_go_both_ways(running: Running, js: JsClients, tra
 
 
 @pytest.mark.parametrize("transports", TRANSPORTS, ids="+".join)
+async def test_the_longest_tokens_get_through(running: Running, js: JsClients, transports: list[str]) -> None:
+    """One for each namespace, before anybody knows the client; what it sends then may be far larger."""
+    token = "x" * 8192
+    client = await js.connect(running.url, transports=transports, auth={"token": token})
+    other = await js.connect(f"{running.url}/custom", shares=client, auth={"token": token})
+    assert [request.auth for request in running.gateway.requests] == [{"token": token}] * 2
+    for each in (client, other):
+        assert await each.call("message-with-ack", "x" * 900_000) == "x" * 900_000
+
+
+@pytest.mark.parametrize("transports", TRANSPORTS, ids="+".join)
 async def test_order_holds_across_an_upgrade(running: Running, js: JsClients, transports: list[str]) -> None:
     """400 events, binary ones among them, arrive in order while the client changes its transport."""
     client = await js.connect(running.url, transports=transports)

@@ -20,10 +20,10 @@ def frame(kind: int, payload: bytes, *, final: bool = True) -> bytes:
     return bytes((plain[0], plain[1] | 0x80)) + plain[2:head] + _MASK + masked
 
 
-def take_all(reader: FrameReader) -> list[tuple[int, bytes]]:
+def take_all(reader: FrameReader, max_bytes: int) -> list[tuple[int, bytes]]:
     """All messages that have wholly arrived, without the fragments before their last."""
     taken = []
-    while (message := reader.take()) is not None:
+    while (message := reader.take(max_bytes)) is not None:
         if message[0] != CONTINUATION:
             taken.append(message)
     return taken
@@ -31,9 +31,9 @@ def take_all(reader: FrameReader) -> list[tuple[int, bytes]]:
 
 def read(*frames: bytes, max_bytes: int = 1_000_000) -> list[tuple[int, bytes]]:
     """The messages of frames that arrive together."""
-    reader = FrameReader(max_bytes)
+    reader = FrameReader()
     reader.feed(b"".join(frames))
-    return take_all(reader)
+    return take_all(reader, max_bytes)
 
 
 def test_the_example_of_the_standard() -> None:
@@ -59,11 +59,11 @@ def test_any_split_gives_the_same_messages(messages: list[tuple[int, bytes, int]
         for number, part in enumerate(parts):
             last = number == len(parts) - 1
             data += frame(CONTINUATION if number else kind, part, final=last)
-    reader, taken = FrameReader(1000), []
+    reader, taken = FrameReader(), []
     edges = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
     for begin, end in itertools.pairwise(edges):
         reader.feed(data[begin:end])
-        taken += take_all(reader)
+        taken += take_all(reader, 1000)
     assert taken == [(kind, payload) for kind, payload, _ in messages]
 
 

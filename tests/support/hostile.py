@@ -2,8 +2,11 @@
 
 import asyncio
 import re
+import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import aiohttp
 
@@ -23,6 +26,21 @@ async def websocket(
                 await socket.send_str("40")
                 await socket.receive_str()
             yield socket
+
+
+@asynccontextmanager
+async def read_nothing(port: int, context: ssl.SSLContext) -> AsyncIterator[asyncio.StreamWriter]:
+    """The connection, over TLS, of a client that reads next to nothing."""
+    own = socket.socket()
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    own.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(own, ("127.0.0.1", port))
+    _, writer = await asyncio.open_connection(sock=own, ssl=context, server_hostname="localhost")
+    cast(asyncio.Transport, writer.transport).pause_reading()
+    try:
+        yield writer
+    finally:
+        writer.transport.abort()
 
 
 async def read_until_closed(socket: aiohttp.ClientWebSocketResponse) -> list[object]:
@@ -46,6 +64,19 @@ async def send_http(running: Running, request: str | bytes, seconds: float = 5) 
     finally:
         writer.close()
         await writer.wait_closed()
+
+
+UPGRADE = (
+    b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+    b"dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+"""The handshake of a websocket."""
+
+
+def mask(frame: bytes) -> bytes:
+    """A short frame as a client sends it, masked with zeros."""
+    return bytes((frame[0], frame[1] | 0x80)) + bytes(4) + frame[2:]
 
 
 def polling_url(running: Running, sid: str = "") -> str:
