@@ -220,6 +220,17 @@ async def test_a_fault_of_the_gateway_ends_one_connection(running: Running) -> N
     assert [entry["event"] for entry in logs] == ["connection.failed"]
 
 
+async def test_a_fault_of_the_gateway_in_the_last_step_ends_the_connection(running: Running) -> None:
+    """A client that is in, and of which the flow knows nothing, would stay for ever."""
+    async with websocket(running, connected=False) as socket:
+        with capture_logs() as logs:
+            await socket.send_str('40{"stumble":true}')
+            assert [str(answer)[:3] for answer in await read_until_closed(socket)] == ["40{"]
+            assert socket.close_code == 1011
+    assert [entry["event"] for entry in logs] == ["connect.failed"]
+    assert running.gateway.ended == [("internal_error", True)]
+
+
 async def test_a_connection_without_a_namespace_is_closed() -> None:
     """A websocket that never says CONNECT, and one that left its last namespace."""
     async with serve(Http(connect_timeout=Duration("100ms"))) as running:

@@ -5,7 +5,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
+import structlog
+
 _SWEEP_SECONDS: Final = 1.0
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
 class Debtor(Protocol):
@@ -96,16 +100,26 @@ class Backlog:
         loop = asyncio.get_running_loop()
         now = loop.time()
         total = 0
-        for debtor, debt in list(self._debts.items()):
+        try:
+            for debtor, debt in list(self._debts.items()):
+                total += self._look_at(debtor, debt, now)
+            self._report(total)
+        finally:
+            self._timer = loop.call_later(_SWEEP_SECONDS, self._sweep) if self._debts else None
+
+    def _look_at(self, debtor: Debtor, debt: _Debt, now: float) -> int:
+        """The bytes that go on waiting for one debtor; what goes wrong with it concerns no other."""
+        try:
             waiting = debtor.waiting
-            if waiting <= debtor.tolerated:
-                del self._debts[debtor]
-                debtor.caught_up()
-            elif debt.age(waiting, now) >= self._max_age:
-                del self._debts[debtor]
-                debtor.cut()
-            else:
+            if waiting > debtor.tolerated and debt.age(waiting, now) < self._max_age:
                 debt.marks.append((now, debt.total))
-                total += waiting
-        self._report(total)
-        self._timer = loop.call_later(_SWEEP_SECONDS, self._sweep) if self._debts else None
+                return waiting
+            self._debts.pop(debtor, None)
+            if waiting <= debtor.tolerated:
+                debtor.caught_up()
+            else:
+                debtor.cut()
+        except Exception:
+            self._debts.pop(debtor, None)
+            _log.exception("backlog.failed")
+        return 0

@@ -166,15 +166,24 @@ class ConnectionClients:
         if isinstance(answer, Admitted) and not client.is_gone:
             self._connection.max_bytes = self._shared.limits.payload
             client.open(answer, recovers=request.recovers)
-            self._shared.gateway.connected(client)
-            if not client.is_open:  # refused with an event
-                self._count_refusal()
+            self._welcome(client)
             return
         if known:
             self._tell(client, CloseReason.SERVER_DISCONNECT, transport_lost=False)
         if isinstance(answer, ConnectRefused) and not client.is_gone:
             self._remove(client, CloseReason.SERVER_DISCONNECT, transport_lost=False)
             self._refuse(client.namespace, answer)
+
+    def _welcome(self, client: SocketClient) -> None:
+        """Tell the gateway that the client is in; a client of which it knows half must not stay."""
+        try:
+            self._shared.gateway.connected(client)
+        except Exception:
+            _log.exception("connect.failed", address=self._connection.handshake.remote)
+            self._connection.close(CloseReason.INTERNAL_ERROR)
+            return
+        if not client.is_open:  # refused with an event
+            self._count_refusal()
 
     def _refuse(self, namespace: str, refused: ConnectRefused) -> None:
         data: dict[str, object] | None = None

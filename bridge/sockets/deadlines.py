@@ -4,7 +4,11 @@ import asyncio
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
+import structlog
+
 T = TypeVar("T", bound=Hashable)
+
+_log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
 
 
 class Deadlines(Generic[T]):
@@ -53,10 +57,19 @@ class Deadlines(Generic[T]):
             if when > now:
                 break
             expired.append(item)
-        for item in expired:
-            # One that expired before it may have cancelled this one.
-            if self._due.get(item, now + 1) <= now:
-                del self._due[item]
-                self._expired(item)
-        first = next(iter(self._due.values()), None)
-        self._timer = None if first is None else loop.call_at(first, self._fire)
+        try:
+            for item in expired:
+                # One that expired before it may have cancelled this one.
+                if self._due.get(item, now + 1) <= now:
+                    del self._due[item]
+                    self._expire(item)
+        finally:
+            first = next(iter(self._due.values()), None)
+            self._timer = None if first is None else loop.call_at(first, self._fire)
+
+    def _expire(self, item: T) -> None:
+        """Call `expired`; what goes wrong for one item must stop nobody else's time, nor the timer."""
+        try:
+            self._expired(item)
+        except Exception:
+            _log.exception("deadline.failed")

@@ -2,6 +2,8 @@
 
 import asyncio
 
+from structlog.testing import capture_logs
+
 from bridge.sockets.backlog import Backlog
 from tests.support.fakes import Clock
 
@@ -68,3 +70,26 @@ async def test_a_client_that_takes_its_bytes_is_left_alone() -> None:
     await clock.advance(5)
     assert debtor.ended.is_set()
     assert not debtor.is_cut
+
+
+async def test_a_fault_with_one_client_leaves_the_others_their_bounds() -> None:
+    """The books of all others are looked at, now and in a second."""
+
+    class Broken(Debtor):
+        def cut(self) -> None:
+            raise ValueError("a fault of the bridge's own")
+
+    clock = Clock()
+    clock.drive_loop()
+    broken, debtor, later = Broken(), Debtor(), Debtor()
+    backlog = Backlog(1000, 1.5, lambda total: None)
+    with capture_logs() as logs:
+        for each in (broken, debtor):
+            assert backlog.owe(each, 50)
+            each.waiting = 50
+        await clock.advance(2.5)
+        assert backlog.owe(later, 50)
+        await clock.advance(1.5)
+    assert debtor.is_cut
+    assert later.ended.is_set()
+    assert [entry["event"] for entry in logs] == ["backlog.failed"]

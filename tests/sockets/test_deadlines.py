@@ -3,6 +3,8 @@
 import asyncio
 import itertools
 
+from structlog.testing import capture_logs
+
 from bridge.sockets.deadlines import Deadlines
 
 
@@ -62,3 +64,26 @@ async def test_one_that_expires_may_cancel_another() -> None:
     done.clear()
     await asyncio.wait_for(done.wait(), 5)
     assert expired == ["a", "c"]
+
+
+async def test_a_fault_with_one_item_stops_nobody_elses_time() -> None:
+    """Else a single client could end the heartbeats of all; the log has the traceback."""
+    done = asyncio.Event()
+    expired: list[str] = []
+
+    def expire(item: str) -> None:
+        if item == "bad":
+            raise ValueError("a fault of the bridge's own")
+        expired.append(item)
+        done.set()
+
+    deadlines = Deadlines[str](0.01, expire)
+    with capture_logs() as logs:
+        deadlines.start("bad")
+        deadlines.start("a")
+        await asyncio.wait_for(done.wait(), 5)
+        done.clear()
+        deadlines.start("b")
+        await asyncio.wait_for(done.wait(), 5)
+    assert expired == ["a", "b"]
+    assert [(entry["event"], entry["exc_info"]) for entry in logs] == [("deadline.failed", True)]

@@ -27,7 +27,8 @@ class EchoGateway:
     """Admits everyone to a few namespaces, unless `auth` asks for something else; remembers what it saw.
 
     `auth.refuse`: refused with that message. `auth.wait`: admitted once `let_in` is set. `auth.dismiss`:
-    admitted, and told that event and disconnected at once.
+    admitted, and told that event and disconnected at once. `auth.fail`, `auth.stumble`: a fault of the
+    gateway's own before it is admitted, and after.
     """
 
     def __init__(self, memberships: Memberships[Client]) -> None:
@@ -66,6 +67,8 @@ class EchoGateway:
             client.emit(str(auth["dismiss"]), [])
             client.disconnect()
             return
+        if isinstance(auth, dict) and "stumble" in auth:
+            raise ValueError("a fault of the gateway's own")
         self.clients[client.sid] = client
         client.replay(self.find_missed(self.requests[-1].auth))
         self.memberships.join(client.namespace, EVERYONE, client)
