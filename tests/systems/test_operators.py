@@ -121,6 +121,27 @@ async def test_every_instance_obeys_at_once_and_one_that_starts_later_too(
     assert await refused(three, later) is None
 
 
+async def test_a_gap_in_the_log_ends_nobody_for_an_order_that_was_obeyed(
+    make_daemon: MakeDaemon, js: JsClients, services: Services, url: str
+) -> None:
+    """One without a time is read again, from the state, and is no younger for that."""
+    portal = await start(make_daemon(), js, services)
+    daemon, revoke = portal.daemon, f'{{"user": "{portal.user}", "tenant": "default"}}'
+    await order(services, "user.revoke", revoke, stamped=False)
+    await daemon.until(lambda: "control.obeyed" in daemon.log, 5, "the order to be read")
+    obeyed = time.time()
+    await daemon.until(lambda: "state.written_again" in daemon.log, 15, "the order to be stamped")
+    await asyncio.sleep(max(0.0, obeyed // 1 + 1 - time.time()))  # tokens of the same second are refused
+    later = make_token(portal.user, projects=[portal.project], iat=int(time.time()))
+    client = await portal.connect("/portal", token=later)
+    await delete_log(url)
+    await daemon.until(lambda: daemon.log.count("state.read") == 2, 15, "the state to be read again")
+    await daemon.until(lambda: daemon.get("/readyz")[0] == 200, 15, "the log to be read again")
+    assert await refused(portal, later) is None
+    assert client.received("token_revoked") == []
+    assert daemon.log.count("control.obeyed") == 1
+
+
 async def test_orders_are_obeyed_within_a_second(
     make_daemon: MakeDaemon, js: JsClients, services: Services
 ) -> None:
