@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from cyclopts import Parameter
 from msgspec import Struct
 
-from bridge.amqp.address import parse_address
+from bridge.amqp.address import OptionError, parse_address
 from bridge.auth.settings import find_jwt_faults
 from bridge.cli.exits import CliError, Exit
 from bridge.config.load import Loaded, load_config
@@ -133,8 +133,10 @@ def explain_bad_url(url: str) -> str | None:
         return f'"{shown}" names no host ({form})'
     try:
         parse_address(url)
+    except OptionError as error:
+        return f'"{shown}" {error.words}'
     except BridgeError:
-        return f'"{shown}" has an option of no use (?auth= is plain or external)'
+        return f'"{shown}" is no address of a broker ({form})'
     return None
 
 

@@ -66,7 +66,8 @@ class Amqp(Section, frozen=True, kw_only=True):
 
     url: str = "amqp://guest:guest@localhost:5672/"
     """`amqp://` or `amqps://`, with user, password and virtual host. Options: `?auth=external` (log in by
-    certificate); for TLS `cafile`, `capath`, `certfile`, `keyfile`, `no_verify_ssl=1`."""
+    certificate); with `amqps://` `cafile`, `capath`, `certfile`, `keyfile`, and `no_verify_ssl=1`, which
+    trusts everyone. Any other is refused."""
     source: Literal["stream", "queue"] = "stream"
     """Read events from one stream (recommended) or from a queue per instance."""
     stream: Stream = Stream()

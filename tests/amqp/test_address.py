@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bridge.amqp.address import make_tls, parse_address
+from bridge.amqp.address import OptionError, make_tls, parse_address
 from bridge.errors import BridgeError
 from tests.support.certificates import make_certificate
 
@@ -46,6 +46,30 @@ def test_no_amqp_url(url: str) -> None:
     with pytest.raises(BridgeError) as error:
         parse_address(url)
     assert "s3cret" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", ["false", "no", "true", "", "00"])
+def test_verification_is_switched_off_by_1_alone(value: str) -> None:
+    """What reads as "no" to somebody must not mean yes."""
+    with pytest.raises(OptionError, match="no_verify_ssl= is 0, or 1"):
+        parse_address(f"amqps://h/?no_verify_ssl={value}")
+    for accepted, mode in (("0", ssl.CERT_REQUIRED), ("1", ssl.CERT_NONE)):
+        address = parse_address(f"amqps://h/?no_verify_ssl={accepted}")
+        assert address.tls is not None
+        assert make_tls(address.tls).verify_mode == mode
+
+
+@pytest.mark.parametrize("option", ["cafle=/x", "heartbeat=5", "verify=no", "NO_VERIFY_SSL=1"])
+def test_unknown_options_are_refused(option: str) -> None:
+    """With those that there are: a misspelt one may be what was to protect the connection."""
+    with pytest.raises(OptionError, match=r"unknown option .* \(known: auth, cafile, capath, certfile, "):
+        parse_address(f"amqps://h/?{option}")
+
+
+def test_options_of_tls_need_tls() -> None:
+    """Whoever names an authority expects to be protected by it."""
+    with pytest.raises(OptionError, match="cafile, which means nothing without TLS"):
+        parse_address("amqp://h/?cafile=/x")
 
 
 def test_password_is_not_shown() -> None:

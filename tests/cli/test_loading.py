@@ -14,7 +14,7 @@ from tests.support.daemon import CONFIG, SECRET
     [
         "amqp://localhost",
         "amqp://guest:guest@localhost:5672/",
-        "amqps://user:p%23ss@broker.example/vhost?heartbeat=10",
+        "amqps://user:p%23ss@broker.example/vhost?cafile=/etc/ca.pem&no_verify_ssl=0",
         "amqp://[::1]:5672/%2Fportal",
     ],
 )
@@ -32,6 +32,9 @@ def test_good_addresses_pass(url: str) -> None:
         ("redis://localhost", "is no address of a broker"),
         ("amqp://:5672/", "names no host"),
         ("amqp://h/?auth=magic", "has an option of no use"),
+        ("amqps://u:p@h/?no_verify_ssl=false", "no_verify_ssl= is 0, or 1 to trust everyone"),
+        ("amqps://u:p@h/?cafle=/ca.pem", 'unknown option "cafle" (known: auth, cafile, capath, certfile, '),
+        ("amqp://u:p@h/?cafile=/ca.pem", "means nothing without TLS (write amqps://)"),
         ("amqp://h:http/", "has no valid port"),
         ("amqp://h:99999/", "has no valid port"),
         ("amqp://u:a/b@h/", "has no valid port"),
