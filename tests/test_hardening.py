@@ -80,7 +80,7 @@ async def test_a_malformed_packet_closes_the_connection(running: Running, text: 
             assert socket.close_code == 1002
     assert running.gateway.received_events == []
     assert running.gateway.ended == [("protocol_error", True)]
-    assert running.memberships.member_count == 0
+    assert running.memberships.room_count == 0
     assert running.count("bridged_connections") == 0
     assert [entry["event"] for entry in logs] == ["connection.protocol_error"]
     assert len(str(logs[0])) < 200

@@ -21,7 +21,6 @@ _END_OF_TIME: Final = 253_402_300_800  # the year 10000
 
 _LENGTH = Struct(">I")
 _INT64 = Struct(">q")
-_DECIMAL = Struct(">BI")
 
 _FIXED: Final[Mapping[int, Struct]] = {
     ord(letter): Struct(layout)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import uuid4
 
-from bridge.amqp.connection import BrokerConnection, HandlerFailedError
+from bridge.amqp.batches import handle_events, pump
+from bridge.amqp.connection import BrokerConnection
 from bridge.amqp.deliveries import to_delivery
 from bridge.amqp.link import Link
 from bridge.amqp.subscription import Subscription
@@ -56,16 +57,8 @@ class LiveReader:
             subscription = await Subscription.open(link, name, prefetch=self._config.prefetch)
         self.connection.mark_up()
         self.established.set()
-        try:
-            while True:
-                contents = await subscription.take(self._config.prefetch)
-                deliveries = [to_delivery(content) for content in contents]
-                try:
-                    await handle(deliveries)
-                except Exception as error:
-                    raise HandlerFailedError(
-                        f"handling live events failed: {type(error).__name__}"
-                    ) from error
-                subscription.acknowledge(contents[-1])
-        finally:
-            subscription.flush()
+        await pump(
+            subscription,
+            self._config.prefetch,
+            lambda contents: handle_events([to_delivery(content) for content in contents], handle),
+        )

@@ -102,11 +102,6 @@ class Memberships(Generic[M]):
         return {room: len(members) for (own, room), members in self._members.items() if own == namespace}
 
     @property
-    def member_count(self) -> int:
-        """Members that are in at least one room."""
-        return len(self._marks)
-
-    @property
     def room_count(self) -> int:
         """Rooms that have members, over all namespaces."""
         return len(self._members)

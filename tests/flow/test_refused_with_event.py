@@ -125,7 +125,7 @@ async def test_nothing_else_reaches_such_a_client(door: Club) -> None:
     door.fanout.send([Emission(route="r", namespace="/ws", event="e", args=(), rooms=(EVERYONE, "user:ann"))])
     await settle()
     assert client.log == []
-    assert door.memberships.member_count == 0
+    assert door.memberships.room_count == 0
     door.gateway.connected(client)
     assert client.names == ["connection_error"]
     assert client.is_gone

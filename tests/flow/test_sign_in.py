@@ -11,7 +11,7 @@ from tests.support.fakes import settle
 async def test_a_client_that_has_not_signed_in_sees_nothing(club: Club) -> None:
     """It is in no room, also not in that of everybody, and is told to sign in after its time."""
     client = await club.connect_unsigned()
-    assert club.memberships.member_count == 0
+    assert club.memberships.room_count == 0
     await club.clock.advance(9.9)
     assert not client.is_gone
     await club.clock.advance(0.2)

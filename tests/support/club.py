@@ -367,7 +367,7 @@ class Club:
             "sessions": len(self.sessions),
             "lanes": len(self.sessions._lanes),
             "connections": len(self.sessions._connections),
-            "members": self.memberships.member_count,
+            "members": len(self.memberships._marks),
             "rooms": self.memberships.room_count,
             "present": self.table.room_count,
             "presence": self.presence.left_over(),
