@@ -38,10 +38,10 @@ class Carrier(Protocol):
         """Begin to close a channel."""
 
     def pause(self) -> None:
-        """Take no more bytes from the broker."""
+        """Take no more bytes from the broker, until `resume` has been called as often."""
 
     def resume(self) -> None:
-        """Take bytes from the broker again."""
+        """Take bytes from the broker again, once nobody else has paused."""
 
 
 class Channel:

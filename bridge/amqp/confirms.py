@@ -5,6 +5,7 @@ from collections.abc import Callable
 from itertools import count, takewhile
 from typing import Self
 
+import structlog
 from pamqp.commands import Confirm
 
 from bridge.amqp.channel import Channel, ChannelClosedError, LinkLostError
@@ -13,6 +14,8 @@ from bridge.amqp.frames import SYNTAX_ERROR, WireError, encode_publish
 from bridge.amqp.link import Link
 from bridge.amqp.properties import decode_properties, encode_properties
 from bridge.model import PublishMessage, PublishOutcome
+
+log = structlog.get_logger(__name__)
 
 
 class Sent:
@@ -46,8 +49,14 @@ class Posted:
         self._done = done
 
     def settle(self, outcome: PublishOutcome) -> None:
-        """Tell what became of it; whoever calls this has taken it from those that wait."""
-        self._done(outcome)
+        """Tell what became of it; whoever calls this has taken it from those that wait.
+
+        A confirm may be about a thousand messages: whoever fails to hear of one must not cost the others.
+        """
+        try:
+            self._done(outcome)
+        except Exception:
+            log.exception("confirm.failed")
 
 
 class ConfirmingChannel:

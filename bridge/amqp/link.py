@@ -52,6 +52,8 @@ class Link(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._heartbeat = 0
         self._last_byte = self._last_write = time.monotonic()
+        self._pauses = 0
+        """How many hold reading up."""
         self._paused = self._blocked = self._congested = self._closing = False
         self._writable = asyncio.Event()
         self._writable.set()
@@ -105,7 +107,7 @@ class Link(asyncio.Protocol):
         """Say goodbye and close; whatever hangs is cut after three seconds."""
         self._closing = True
         if not self.lost.done() and self._opened.done():
-            self.resume()  # else the broker's agreement would not be read
+            self._control_reading()  # else the broker's agreement would not be read
             self._wire.close()
             self._send_output()
             with contextlib.suppress(TimeoutError):
@@ -133,14 +135,22 @@ class Link(asyncio.Protocol):
 
     def pause(self) -> None:
         """Take no more bytes from the broker: those that came are too many."""
-        if self._transport is not None and not self._paused and not self._closing and not self.lost.done():
-            self._paused = True
-            self._transport.pause_reading()
+        self._pauses += 1
+        self._control_reading()
 
     def resume(self) -> None:
-        """Take bytes from the broker again."""
-        if self._transport is not None and self._paused and not self.lost.done():
-            self._paused = False
+        """Take bytes from the broker again, once nobody else has paused."""
+        self._pauses -= 1
+        self._control_reading()
+
+    def _control_reading(self) -> None:
+        paused = self._pauses > 0 and not self._closing
+        if self._transport is None or self._paused == paused or self.lost.done():
+            return
+        self._paused = paused
+        if paused:
+            self._transport.pause_reading()
+        else:
             self._last_byte = time.monotonic()
             self._transport.resume_reading()
 
@@ -159,8 +169,12 @@ class Link(asyncio.Protocol):
         except WireError as error:
             log.error("broker.protocol_broken", error=str(error))
             self.abort(f"protocol broken: {error}")
-            return
-        self._send_output()
+        except Exception as error:
+            # Whoever takes what comes has failed, and what it was told is half done: begin anew.
+            log.exception("link.failed")
+            self.abort(f"a fault of the bridge: {type(error).__name__}")
+        else:
+            self._send_output()
 
     def pause_writing(self) -> None:
         self._congested = True

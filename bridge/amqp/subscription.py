@@ -16,6 +16,8 @@ _ACK_DELAY: Final = 0.02
 RabbitMQ sends them) costs a fifth of the speed at which a stream is caught up."""
 _MOST_BYTES: Final = 8_000_000
 """Bodies that may wait; above it the connection is not read, until half of them have been taken."""
+_CLOSE_SECONDS: Final = 5.0
+"""How long the broker may take to agree to the end of a consumer."""
 
 
 class Subscription:
@@ -30,6 +32,8 @@ class Subscription:
         self._most_bytes = most_bytes
         self._inbox: list[Content] = []
         self._bytes = 0
+        self._pauses = False
+        """It holds the connection up: another consumer of it may as well, and each lets go for itself."""
         self._wake = asyncio.Event()
         self._ended: LinkLostError | None = None
         self.waiting_since: float | None = None
@@ -74,7 +78,7 @@ class Subscription:
         del self._inbox[:limit]
         self._bytes -= _size(taken)
         if self._bytes <= self._most_bytes // 2:
-            self._channel.carrier.resume()
+            self._resume()
         return taken
 
     def acknowledge(self, last: Content) -> None:
@@ -110,23 +114,31 @@ class Subscription:
         return tag
 
     async def close(self) -> None:
-        """End the consumer and its channel."""
+        """End the consumer and its channel; TimeoutError when the broker does not agree."""
         self.flush()
-        self._channel.carrier.resume()
-        await self._channel.close()
+        self._resume()
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await self._channel.close()
 
     def _append(self, contents: list[Content]) -> None:
         self._inbox += contents
         self._bytes += _size(contents)
-        if self._bytes > self._most_bytes:
+        if self._bytes > self._most_bytes and not self._pauses:
+            self._pauses = True
             self._channel.carrier.pause()
         self._wake.set()
+
+    def _resume(self) -> None:
+        if self._pauses:
+            self._pauses = False
+            self._channel.carrier.resume()
 
     def _end(self, reason: LinkLostError) -> None:
         if self._ended is None:
             self._ended = reason
         if self._timer is not None:
             self._timer.cancel()
+        self._resume()
         self._wake.set()
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 from pamqp import commands
+from structlog.testing import capture_logs
 
 from bridge.amqp.channel import Channel, ChannelClosedError, LinkLostError
 from bridge.amqp.confirms import ConfirmingChannel, Sent, to_properties
@@ -158,6 +159,31 @@ async def test_whoever_posts_is_told(conversation: Conversation) -> None:
         "3": PublishOutcome.UNROUTABLE,
         "4": PublishOutcome.REJECTED,
     }
+
+
+async def test_one_that_fails_to_hear_costs_no_other(conversation: Conversation) -> None:
+    """Of a confirm of many, of the end of the channel, and of the time that is over."""
+
+    class Deaf(dict[str, PublishOutcome]):
+        def __setitem__(self, message_id: str, outcome: PublishOutcome) -> None:
+            raise ValueError("a fault of the bridge's own")
+
+    told, deaf = Told(conversation), Told(conversation)
+    deaf.outcomes = Deaf()
+    with capture_logs() as logs:
+        for number in range(0, 6, 2):
+            deaf.post("deaf", seconds=0.01)
+            told.post(str(number), seconds=0.01)
+        conversation.confirm(2, multiple=True)
+        conversation.confirm(3)
+        conversation.confirm(4)
+        await until(lambda: len(told.outcomes) == 3)
+        deaf.post("deaf")
+        told.post("last")
+        conversation.channel.end(LinkLostError("gone"))
+    confirmed, unknown = PublishOutcome.CONFIRMED, PublishOutcome.UNKNOWN_OUTCOME
+    assert told.outcomes == {"0": confirmed, "2": confirmed, "4": unknown, "last": unknown}
+    assert [entry["event"] for entry in logs] == ["confirm.failed"] * 4
 
 
 async def test_what_was_posted_and_is_never_confirmed(conversation: Conversation) -> None:

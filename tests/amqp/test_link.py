@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from aiormq.abc import AbstractChannel
 from pamqp import commands
+from structlog.testing import capture_logs
 
 from bridge.amqp.address import parse_address
 from bridge.amqp.channel import Channel, ChannelClosedError, LinkLostError
@@ -226,6 +227,64 @@ async def test_slow_handler_holds_up_the_broker(amqp_url: str, service: Abstract
                 found += [content.body for content in await subscription.take(10)]
         assert found == bodies
         assert not link._paused
+
+
+async def test_one_that_takes_does_not_let_on_what_another_holds_up(
+    amqp_url: str, service: AbstractChannel
+) -> None:
+    """Two consumers of one connection: the bound of each holds, whatever the other does."""
+    async with linked(amqp_url) as link:
+        subscriptions = {}
+        for name, most_bytes in (("slow", 1), ("quick", 1_000_000)):
+            await service.queue_declare(name)
+            channel = await link.channel()
+            subscriptions[name] = Subscription(channel, 10, most_bytes=most_bytes)
+            await channel.call(commands.Basic.Consume(queue=name))
+        quick, slow = subscriptions["quick"], subscriptions["slow"]
+        await service.basic_publish(b"1", exchange="", routing_key="quick")
+        await until(lambda: quick._inbox)
+        await service.basic_publish(b"22", exchange="", routing_key="slow")
+        await until(lambda: link._paused)
+        await quick.take(1)
+        assert link._paused
+        await slow.take(1)
+        assert not link._paused
+
+
+async def test_a_consumer_that_ends_lets_the_connection_go_on(
+    amqp_url: str, service: AbstractChannel
+) -> None:
+    """Nobody takes what it held up."""
+    async with linked(amqp_url) as link:
+        await service.queue_declare("slow")
+        await service.basic_publish(b"11", exchange="", routing_key="slow")
+        channel = await link.channel()
+        subscription = Subscription(channel, 10, most_bytes=1)
+        await channel.call(commands.Basic.Consume(queue="slow"))
+        await until(lambda: link._paused)
+        async with asyncio.timeout(5):
+            await subscription.close()
+            await (await link.channel()).close()
+
+
+async def test_a_fault_of_whoever_takes_what_comes_ends_the_connection() -> None:
+    """With its reason, and a traceback in the log: what that one knows is half of what it was told."""
+    async with fake_broker(handshake()) as (broker, address):
+        link = await Link.connect(address, "test", 10)
+        opening = asyncio.create_task(link.channel())
+        await until(lambda: broker.heard.count(b"\x00\x14\x00\x0a"))
+        broker.writers[0].write(method(commands.Channel.OpenOk(), 1))
+
+        def fail(_: object) -> None:
+            raise ValueError("a fault of the bridge's own")
+
+        (await opening).on_deliveries = fail
+        with capture_logs() as logs:
+            broker.writers[0].write(b"".join(delivery(1, 1, b"x")))
+            async with asyncio.timeout(5):
+                await link.until_lost()
+    assert link.lost.result() == "a fault of the bridge: ValueError"
+    assert [(entry["event"], entry["exc_info"]) for entry in logs] == [("link.failed", True)]
 
 
 async def test_goodbye_of_a_paused_connection(amqp_url: str, service: AbstractChannel) -> None:

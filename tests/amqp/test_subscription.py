@@ -10,6 +10,7 @@ from bridge.amqp.frames import encode_ack
 from bridge.amqp.subscription import Subscription
 from tests.support.amqp import until
 from tests.support.fake_broker import FakeCarrier
+from tests.support.fakes import Clock
 
 
 def make_contents(first: int, count: int, size: int = 1) -> list[Content]:
@@ -76,6 +77,38 @@ async def test_pauses_at_its_bound_and_goes_on_at_half(channel: Channel, carrier
     assert carrier.paused
     await subscription.take(1)
     assert not carrier.paused
+
+
+async def test_a_paused_connection_is_another_ones_too(carrier: FakeCarrier) -> None:
+    """What one consumer takes does not let on what another holds up."""
+    full, other = Channel(carrier, 1), Channel(carrier, 2)
+    slow, quick = Subscription(full, 100, most_bytes=10), Subscription(other, 100, most_bytes=10)
+    deliver(full, make_contents(1, 2, 10))
+    deliver(other, make_contents(1, 1))
+    await quick.take(1)
+    assert carrier.paused
+    deliver(full, make_contents(3, 1, 10))
+    await slow.take(3)
+    assert not carrier.paused
+    deliver(full, make_contents(4, 2, 10))
+    deliver(other, make_contents(2, 2, 10))
+    full.end(LinkLostError("refused"))
+    assert carrier.paused
+    await quick.take(2)
+    assert carrier.pauses == 0
+
+
+async def test_a_broker_that_does_not_agree_to_the_end(channel: Channel, carrier: FakeCarrier) -> None:
+    """Whoever closes is not held up for ever: the state would never be read, and no event after it."""
+    clock = Clock()
+    clock.drive_loop()
+    closing = asyncio.create_task(Subscription(channel, 100).close())
+    await clock.advance(1)
+    assert carrier.closed == [3]
+    assert not closing.done()
+    await clock.advance(60)
+    with pytest.raises(TimeoutError):
+        await closing
 
 
 async def test_ends_with_its_queue(channel: Channel) -> None:

@@ -47,7 +47,7 @@ class FakeCarrier:
 
     def __init__(self) -> None:
         self.written: list[bytes] = []
-        self.paused = False
+        self.pauses = 0
         self.closed: list[int] = []
 
     def write(self, data: bytes) -> None:
@@ -56,8 +56,12 @@ class FakeCarrier:
     def close_channel(self, number: int) -> None:
         self.closed.append(number)
 
+    @property
+    def paused(self) -> bool:
+        return self.pauses > 0
+
     def pause(self) -> None:
-        self.paused = True
+        self.pauses += 1
 
     def resume(self) -> None:
-        self.paused = False
+        self.pauses -= 1
