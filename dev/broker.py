@@ -15,7 +15,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -60,7 +60,12 @@ class PrivateBroker:
     It dies with the process that started it, even when that one is killed.
     """
 
-    def __init__(self, folder: str | Path, port: int | None = None) -> None:
+    def __init__(
+        self, folder: str | Path, port: int | None = None, *, settings: str = "", plugins: Sequence[str] = ()
+    ) -> None:
+        """`settings` are further lines of its rabbitmq.conf."""
+        self._settings = settings
+        self._plugins = plugins
         self.folder = Path(folder).absolute()
         self.port = port or _free_port()
         self._dist_port = _free_port()
@@ -199,8 +204,9 @@ class PrivateBroker:
         if not cookie.exists():
             cookie.write_text(secrets.token_hex(20), encoding="ascii")
             cookie.chmod(0o400)
-        (self.folder / "rabbitmq.conf").write_text(_CONFIG.format(port=self.port), encoding="ascii")
-        (self.folder / "enabled_plugins").write_text("[].\n", encoding="ascii")
+        settings = f"{_CONFIG.format(port=self.port)}{self._settings}"
+        (self.folder / "rabbitmq.conf").write_text(settings, encoding="ascii")
+        (self.folder / "enabled_plugins").write_text(f"[{','.join(self._plugins)}].\n", encoding="ascii")
         (self.folder / "rabbitmq-env.conf").write_text("", encoding="ascii")
 
     def _environment(self) -> Mapping[str, str]:
