@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from bridge.config.model import Http, Limits
 from bridge.config.units import Duration, Size
+from bridge.model import EVERYONE
 from bridge.sockets.client import SocketClient
 from bridge.sockets.connection import Connection
 from tests.support.echo_gateway import Running, serve
@@ -195,6 +196,35 @@ async def test_an_event_before_the_connect_is_answered_closes_the_connection(run
         assert await read_until_closed(socket) == []
     assert running.gateway.received_events == []
     assert running.gateway.ended == []
+
+
+@pytest.mark.parametrize("recover", ["false", "true"])
+async def test_a_client_that_is_not_let_in_hears_nothing(running: Running, recover: str) -> None:
+    """Not even in a room, by a fault of whoever put it there; what comes first is that it is let in."""
+    async with websocket(running, connected=False) as socket, websocket(running) as other:
+        await socket.send_str(f'40{{"early":true,"wait":true,"recover":{recover}}}')
+        await running.gateway.until(lambda: len(running.gateway.requests) == 2)
+        running.send("secret", 1)
+        assert await other.receive_str() == '42["secret",1]'
+        running.gateway.let_in.set()
+        assert (await socket.receive_str()).startswith("40{")
+        running.send("news", 2)
+        assert (await socket.receive_str()).startswith('42["news",2')
+
+
+async def test_a_client_that_has_left_hears_nothing(running: Running) -> None:
+    """The connection goes on in another namespace; the gateway may not have noticed yet."""
+    async with websocket(running) as socket:
+        await socket.send_str("40/other,")
+        await socket.receive_str()
+        (client, _) = running.gateway.clients.values()
+        await socket.send_str("41")
+        await running.gateway.until(lambda: running.gateway.ended == [("client_disconnect", False)])
+        running.memberships.join("/", EVERYONE, client)
+        running.send("secret", 1)
+        running.send("news", 2, namespace="/other")
+        assert await socket.receive_str() == '42/other,["news",2]'
+        running.memberships.leave_all(client)
 
 
 async def test_a_client_that_goes_while_it_is_admitted_leaves_nothing(running: Running) -> None:

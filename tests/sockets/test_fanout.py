@@ -51,11 +51,11 @@ class Wired:
 class Seated:
     """As much of a client as the fan-out sees."""
 
-    def __init__(self, sid: str, connection: Wired, *, recovers: bool = False) -> None:
+    def __init__(self, sid: str, connection: Wired, *, recovers: bool = False, is_open: bool = True) -> None:
         self.sid = sid
         self.connection = connection
-        self.hears_plain = not recovers
-        self.hears_cursors = recovers
+        self.hears_plain = is_open and not recovers
+        self.hears_cursors = is_open and recovers
 
 
 def head() -> str:
@@ -104,6 +104,35 @@ def test_each_client_gets_each_event_of_its_rooms_once_and_in_order(
         assert len(wire.direct.writes) <= 1
     total = sum(len(wire.direct.events) for wire in wires)
     assert (metrics.registry.get_sample_value("bridged_deliveries_total") or 0) == total
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    seats=st.lists(
+        st.tuples(some_rooms, st.booleans(), st.booleans(), st.integers(0, 2)), min_size=1, max_size=6
+    ),
+    targets=st.lists(some_rooms, max_size=8),
+)
+def test_nothing_goes_to_a_client_that_is_not_let_in(
+    seats: list[tuple[tuple[str, ...], bool, bool, int]], targets: list[tuple[str, ...]]
+) -> None:
+    """Whatever rooms it is in, and whoever else shares its connection: those get all of theirs, once."""
+    memberships, wires = Memberships[Client](), [Wired() for _ in range(3)]
+    due: list[set[int]] = [set() for _ in wires]
+    for number, (rooms, is_open, recovers, wire) in enumerate(seats):
+        client = Seated(str(number), wires[wire], recovers=recovers, is_open=is_open)
+        for room in rooms:
+            memberships.join("/", room, client)  # type: ignore[arg-type]
+        if is_open:
+            due[wire] |= {index for index, wanted in enumerate(targets) if set(wanted) & set(rooms)}
+    emissions = [
+        Emission(route="r", namespace="/", event="e", args=(raw(number),), rooms=rooms)
+        for number, rooms in enumerate(targets)
+    ]
+    Fanout(memberships, Metrics(), head).send(emissions)
+    for wire, wanted in zip(wires, due, strict=True):
+        numbers = [int(found) for found in re.findall(rb'"e",(\d+)', b"".join(wire.direct.writes))]
+        assert set(numbers) == wanted
 
 
 @settings(max_examples=300, deadline=None)

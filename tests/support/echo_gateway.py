@@ -27,7 +27,8 @@ class EchoGateway:
     """Admits everyone to a few namespaces, unless `auth` asks for something else; remembers what it saw.
 
     `auth.refuse`: refused with that message. `auth.wait`: admitted once `let_in` is set. `auth.dismiss`:
-    admitted, and told that event and disconnected at once. `auth.fail`, `auth.stumble`: a fault of the
+    admitted, and told that event and disconnected at once. `auth.early`: in everybody's room before it is
+    admitted, where no gateway should put it. `auth.fail`, `auth.stumble`: a fault of the
     gateway's own before it is admitted, and after.
     """
 
@@ -57,6 +58,8 @@ class EchoGateway:
             return ConnectRefused(code=Code.FORBIDDEN, message=str(auth["refuse"]), retry_after=1.5)
         if "fail" in auth:
             raise ValueError("a fault of the gateway's own")
+        if "early" in auth:
+            self.memberships.join(client.namespace, EVERYONE, client)
         if "wait" in auth:
             await self.let_in.wait()
         return self.admits.get(client.namespace, Admitted())
