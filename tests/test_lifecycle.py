@@ -53,7 +53,7 @@ from bridge.cli import main
 def look():
     wait = threading.Event()
     for _ in range(400):
-        if gc.get_freeze_count():
+        if gc.get_freeze_count() and gc.get_threshold()[0] > 1000:
             break
         wait.wait(0.05)
     print(gc.get_threshold(), gc.get_freeze_count() > 10_000, flush=True)
