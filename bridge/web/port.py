@@ -14,6 +14,8 @@ from bridge.web.handover import Handover
 
 BACKLOG: Final = 4096
 """Connections that the kernel holds while the loop is busy: thousands come back at once after a deploy."""
+_HANDSHAKE_SECONDS: Final = 10.0
+"""How long a client may take to agree on the encryption; until then nobody can ask it to give way."""
 
 
 class Port:
@@ -51,6 +53,7 @@ class Port:
             host,
             port,
             ssl=context,
+            ssl_handshake_timeout=_HANDSHAKE_SECONDS if context is not None else None,
             backlog=BACKLOG,
             reuse_port=self._handover is not None,
         )

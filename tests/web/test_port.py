@@ -3,13 +3,18 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp import web
 
+from bridge.config.model import Tls
 from bridge.intake import HEAD_BYTES, Heir, take_over
 from bridge.web.port import Port
+from bridge.web.tls import make_tls_context
+from tests.support.certificates import make_certificate
+from tests.support.fakes import Clock
 
 PAYLOAD = 100_000
 
@@ -136,6 +141,24 @@ async def test_a_header_alone_makes_no_websocket(port: int) -> None:
     large = f"GET /wait HTTP/1.1\r\nHost: x\r\nX-Large: {'x' * 8000}\r\n\r\n".encode()
     first = b"GET /wait HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n"
     assert await send(port, first + large * 20) == b""
+
+
+async def test_who_never_agrees_on_the_encryption_is_cut(tmp_path: Path) -> None:
+    """Before that nobody can answer it, or ask it to give way."""
+    certificate, key = make_certificate(tmp_path)
+    context = make_tls_context(Tls(certificate=str(certificate), key=str(key)), "bridge.yaml")
+    clock = Clock()
+    clock.drive_loop()
+    port = Port(web.Application(), PAYLOAD)
+    await port.open("127.0.0.1", 0, context)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port.number)
+    seconds = 0
+    while not reader.at_eof() and seconds < 60:
+        await clock.advance(1)
+        seconds += 1
+    assert 10 <= seconds < 20
+    writer.close()
+    await port.close()
 
 
 async def test_who_reads_nothing_is_left_to_the_kernel(port: int) -> None:
