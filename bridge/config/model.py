@@ -188,7 +188,8 @@ class Limits(Section, frozen=True, kw_only=True):
     connections: Count = 10_000
     """Open connections; a further one takes the place of one that is in no namespace, or is answered 503."""
     payload: Size = Size("1MB")
-    """Bytes of one message from a client; a larger one closes the connection."""
+    """Bytes of one message from a client; a larger one closes the connection. One that is in no namespace
+    yet may send far less: 64 KB, or 9 KB for each of `namespaces` where that is more."""
     namespaces: Count = 16
     """Namespaces of one connection; a further one is refused."""
     outbox_bytes: Size = Size("1MB")
