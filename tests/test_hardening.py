@@ -1,4 +1,4 @@
-"""Hostile packets, one attack per test; HTTP, floods, slow readers and the door stand in files of their own."""
+"""Hostile packets, one attack per test; HTTP, floods, slow readers and the door stand in other files."""
 
 import asyncio
 import gc
