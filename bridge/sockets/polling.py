@@ -1,6 +1,7 @@
 """The HTTP polling transport: a GET that waits for messages, a POST that brings some."""
 
 import asyncio
+import socket
 from collections.abc import Mapping
 from typing import Final
 
@@ -41,7 +42,7 @@ async def send_body(
     try:
         async with asyncio.timeout(seconds) as limit:
             if transport is not None:
-                transport.set_write_buffer_limits(high=1)  # a write is over when the kernel has all of it
+                _keep_in_sight(transport)
             connection.polls.begin_answer(limit)
             try:
                 await _write(connection, request, response, body)
@@ -57,6 +58,18 @@ async def send_body(
         connection.close(CloseReason.TRANSPORT_CLOSE)
         raise
     return response
+
+
+def _keep_in_sight(transport: asyncio.Transport) -> None:
+    """Let an answer be written when it has left the machine but for a little, as far as the system can tell.
+
+    By default a write is over when the kernel has it, which takes megabytes: for each of the connections on
+    which a client polls and reads nothing.
+    """
+    transport.set_write_buffer_limits(high=1)
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if option is not None:
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, option, PIECE)
 
 
 async def _write(

@@ -25,6 +25,7 @@ class Crowd:
 
     def __init__(self, most: int | None) -> None:
         self._most = most
+        self._is_closed = False
         self._count = 0
         self._idle: dict[Intake, None] = {}
         """Without a request, the one that has been so for longest first."""
@@ -33,7 +34,9 @@ class Crowd:
         """One was accepted: if it is one too many, the longest idle gives way, else itself."""
         self._count += 1
         self._idle[intake] = None
-        if self._most is not None and self._count > self._most:
+        if self._is_closed:
+            intake.cut()
+        elif self._most is not None and self._count > self._most:
             next(iter(self._idle)).cut()
 
     def occupy(self, intake: Intake) -> None:
@@ -44,6 +47,10 @@ class Crowd:
         """Its request has been answered."""
         if intake.connected:
             self._idle[intake] = None
+
+    def close(self) -> None:
+        """Let nobody else in: one may have been accepted just when the port was closed."""
+        self._is_closed = True
 
     def leave(self) -> None:
         """One has ended."""

@@ -64,6 +64,7 @@ class Port:
         """Stop listening, and end what is still being answered."""
         if self._server is not None:
             self._server.close()
+        self._crowd.close()
         if self._handover is not None:
             await self._handover.close()
         await self._runner.cleanup()

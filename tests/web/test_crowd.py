@@ -128,6 +128,14 @@ async def test_who_was_taken_over_counts_until_it_ends() -> None:
         await until(lambda: sum(map(is_closed, again)) == 1)
 
 
+async def test_who_was_accepted_just_when_the_port_closed_is_cut() -> None:
+    """Nobody would ever end it."""
+    async with opened() as site:
+        site.port._crowd.close()
+        async with site.visit(ASK) as reader:
+            await until(lambda: is_closed(reader))
+
+
 def test_some_files_are_kept_for_the_broker() -> None:
     """There are no more connections than this process may open files, but for these."""
     most, soft = find_most_connections(), resource.getrlimit(resource.RLIMIT_NOFILE)[0]
