@@ -268,7 +268,7 @@ async def test_a_hole_behind_a_backlog_of_large_events_is_no_dead_end(
 async def test_places_of_another_log_mean_nothing(amqp_url: str, service: AbstractChannel) -> None:
     """After the stream was replaced by an equally long one, no cursor of before is taken for one of now."""
     history = History(1_000_000, 600.0)
-    window = LogWindow(history, time.time)
+    window = LogWindow(history, time.time, 10.0)
     recorder = Recorder()
 
     async def handle(batch: Sequence[Delivery]) -> None:

@@ -98,7 +98,7 @@ async def test_a_cut_connection_goes_on_in_the_same_epoch(amqp_url: str, broker:
 async def test_a_deleted_queue_begins_an_epoch(amqp_url: str, service: AbstractChannel) -> None:
     """It is declared anew, and what came in between is gone."""
     history = History(1_000_000, 600.0)
-    window = LogWindow(history, asyncio.get_running_loop().time)
+    window = LogWindow(history, asyncio.get_running_loop().time, 10.0)
     recorder, metrics = Recorder(), Metrics()
 
     async def handle(batch: Sequence[Delivery]) -> None:
