@@ -272,7 +272,7 @@ async def test_places_of_another_log_mean_nothing(amqp_url: str, service: Abstra
     recorder = Recorder()
 
     async def handle(batch: Sequence[Delivery]) -> None:
-        window.record([(delivery, ()) for delivery in batch])
+        window.record(batch, window.date(batch), [() for _ in batch])
         await recorder.handle(batch)
 
     reader = StreamReader(

@@ -102,7 +102,7 @@ async def test_a_deleted_queue_begins_an_epoch(amqp_url: str, service: AbstractC
     recorder, metrics = Recorder(), Metrics()
 
     async def handle(batch: Sequence[Delivery]) -> None:
-        window.record([(delivery, ()) for delivery in batch])
+        window.record(batch, window.date(batch), [() for _ in batch])
         await recorder.handle(batch)
 
     reader = QueueReader(
