@@ -18,12 +18,12 @@ What was confirmed to a publisher outlives a SIGKILL of the broker, at the same 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Final
 
 import structlog
 
-from bridge.amqp.batches import handle_events, pump
+from bridge.amqp.batches import handle_events
 from bridge.amqp.channel import ChannelClosedError, LinkLostError
 from bridge.amqp.connection import BrokerConnection
 from bridge.amqp.deliveries import to_stream_delivery
@@ -101,7 +101,7 @@ class StreamReader:
         stall = watch_for_stall(subscription, link, self._config.heartbeat, self._publish_marker)
         watching = asyncio.create_task(stall, name="stalls")
         try:
-            await pump(subscription, self._config.prefetch, lambda some: self._hand_over(some, end, handle))
+            await subscription.deliver(lambda some: self._hand_over(some, end, handle))
         finally:
             watching.cancel()
 
@@ -178,13 +178,28 @@ class StreamReader:
                 raise
             raise self._no_stream() from error  # invalid arg 'x-stream-offset' for queue ...
 
-    async def _hand_over(self, contents: list[Content], end: int, handle: HandleBatch) -> None:
+    def _hand_over(
+        self, contents: list[Content], end: int, handle: HandleBatch
+    ) -> Coroutine[None, None, None] | None:
+        """Handle deliveries in order; what is left to do where nobody knows whether some are missing."""
+        runs = self._split_at_holes([to_stream_delivery(content) for content in contents])
+        if len(runs) > 1 or self._is_behind_a_hole(runs[0]):
+            return self._make_sure_and_handle(runs, end, handle)
+        self._handle_run(runs[0], end, handle)
+        return None
+
+    async def _make_sure_and_handle(
+        self, runs: Sequence[list[Delivery]], end: int, handle: HandleBatch
+    ) -> None:
         """Handle deliveries in order, those behind a hole once nothing can be missing there."""
-        for run in self._split_at_holes([to_stream_delivery(content) for content in contents]):
-            position = self._position
-            if position is not None and self._offset(run[0]) != position.offset + 1:
-                await self._make_sure(position)
-            await self._handle_run(run, end, handle)
+        for run in runs:
+            if self._position is not None and self._is_behind_a_hole(run):
+                await self._make_sure(self._position)
+            self._handle_run(run, end, handle)
+
+    def _is_behind_a_hole(self, run: Sequence[Delivery]) -> bool:
+        position = self._position
+        return position is not None and self._offset(run[0]) != position.offset + 1
 
     def _split_at_holes(self, deliveries: list[Delivery]) -> list[list[Delivery]]:
         """Runs of deliveries with an offset each."""
@@ -200,19 +215,19 @@ class StreamReader:
             expected = offset + 1
         return runs
 
-    async def _handle_run(self, deliveries: list[Delivery], end: int, handle: HandleBatch) -> None:
+    def _handle_run(self, deliveries: list[Delivery], end: int, handle: HandleBatch) -> None:
         """Handle deliveries in order; the end of the catching up falls between two of them."""
         if self._on_caught_up is not None and self._offset(deliveries[-1]) >= end:
             cut = sum(self._offset(delivery) <= end for delivery in deliveries)
-            await self._handle(deliveries[:cut], handle)
+            self._handle(deliveries[:cut], handle)
             self._on_caught_up()
             self._on_caught_up = None
             deliveries = deliveries[cut:]
-        await self._handle(deliveries, handle)
+        self._handle(deliveries, handle)
 
-    async def _handle(self, deliveries: list[Delivery], handle: HandleBatch) -> None:
+    def _handle(self, deliveries: list[Delivery], handle: HandleBatch) -> None:
         if deliveries:
-            await handle_events(deliveries, handle)
+            handle_events(deliveries, handle)
             self._position = self._place_of(deliveries[-1])
 
     def _place_of(self, delivery: Delivery) -> Place:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 from uuid import uuid4
 
-from bridge.amqp.batches import handle_events, pump
+from bridge.amqp.batches import handle_events
 from bridge.amqp.connection import BrokerConnection
 from bridge.amqp.deliveries import to_delivery
 from bridge.amqp.link import Link
@@ -57,8 +57,4 @@ class LiveReader:
             subscription = await Subscription.open(link, name, prefetch=self._config.prefetch)
         self.connection.mark_up()
         self.established.set()
-        await pump(
-            subscription,
-            self._config.prefetch,
-            lambda contents: handle_events([to_delivery(content) for content in contents], handle),
-        )
+        await subscription.deliver(lambda some: handle_events([to_delivery(one) for one in some], handle))

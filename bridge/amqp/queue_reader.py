@@ -20,7 +20,7 @@ from uuid import uuid4
 
 import structlog
 
-from bridge.amqp.batches import handle_events, pump
+from bridge.amqp.batches import handle_events
 from bridge.amqp.channel import LinkLostError
 from bridge.amqp.connection import BrokerConnection
 from bridge.amqp.deliveries import to_delivery
@@ -98,7 +98,7 @@ class QueueReader:
         try:
             if self.handled:
                 await self._begin_again(subscription, handle)
-            await pump(subscription, self._config.prefetch, lambda some: self._hand_over(some, handle))
+            await subscription.deliver(lambda some: self._hand_over(some, handle))
         finally:
             watching.cancel()
             settling.cancel()
@@ -108,7 +108,7 @@ class QueueReader:
         contents: list[Content] = []
         while len(contents) < len(self.handled) and all(content.redelivered for content in contents):
             contents += await subscription.take(len(self.handled) - len(contents))
-        await self._hand_over(self.handled.leave_out(contents), handle)
+        self._hand_over(self.handled.leave_out(contents), handle)
         subscription.acknowledge(contents[-1])
 
     async def _settle(self, subscription: Subscription) -> None:
@@ -128,10 +128,7 @@ class QueueReader:
     async def _watch(self, drops: Subscription, link: Link, name: str) -> None:
         """Begin an epoch whenever something was dropped."""
         try:
-            while True:
-                dropped = await drops.take(self._config.prefetch)
-                self._begin_epoch(name, "it dropped events, since it was full")
-                drops.acknowledge(dropped[-1])
+            await drops.deliver(lambda _: self._begin_epoch(name, "it dropped events, since it was full"))
         finally:
             link.abort("what the queue drops is no longer told")
 
@@ -152,7 +149,7 @@ class QueueReader:
         self._salt = secrets.randbits(32)
         self._on_new_epoch()
 
-    async def _hand_over(self, contents: list[Content], handle: HandleBatch) -> None:
+    def _hand_over(self, contents: list[Content], handle: HandleBatch) -> None:
         self.handled.note(contents)
         deliveries = [
             to_delivery(content, number, self._salt)
@@ -163,8 +160,8 @@ class QueueReader:
             ids = [delivery.message_id for delivery in deliveries]
             if self._marker in ids:
                 cut = ids.index(self._marker) + 1
-                await handle_events(deliveries[:cut], handle)
+                handle_events(deliveries[:cut], handle)
                 self._on_caught_up()
                 self._on_caught_up = None
                 deliveries = deliveries[cut:]
-        await handle_events(deliveries, handle)
+        handle_events(deliveries, handle)

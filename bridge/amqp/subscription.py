@@ -1,7 +1,7 @@
 """One consumer on a channel of its own: deliveries pile up in order and are taken in batches."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Final, Self
 
 from pamqp.commands import Basic
@@ -19,6 +19,9 @@ _MOST_BYTES: Final = 8_000_000
 _CLOSE_SECONDS: Final = 5.0
 """How long the broker may take to agree to the end of a consumer."""
 
+HandOver = Callable[[list[Content]], Coroutine[None, None, None] | None]
+"""Takes deliveries in order; returns None when they are handled, or what is still to be awaited."""
+
 
 class Subscription:
     """A running consumer. The broker sends at most `prefetch` deliveries that are not acknowledged."""
@@ -35,7 +38,11 @@ class Subscription:
         self._pauses = False
         """It holds the connection up: another consumer of it may as well, and each lets go for itself."""
         self._wake = asyncio.Event()
-        self._ended: LinkLostError | None = None
+        self._ended: Exception | None = None
+        self._hand_over: HandOver | None = None
+        """Takes what comes at once, while nothing is under way."""
+        self._under_way: tuple[Coroutine[None, None, None], Content] | None = None
+        """What takes longer, and the last delivery of it."""
         self.waiting_since: float | None = None
         """Loop time since which its taker waits for a delivery; None while there are some to handle."""
         self.acknowledged = asyncio.Event()
@@ -61,19 +68,62 @@ class Subscription:
         await channel.call(Basic.Consume(queue=queue, exclusive=exclusive, arguments=dict(arguments or {})))
         return subscription
 
+    async def deliver(self, hand_over: HandOver) -> None:
+        """Hand over deliveries, and acknowledge them, until the consumer ends: LinkLostError.
+
+        All that came together is handed over in the very turn of the loop in which it came. Where
+        `hand_over` returns an awaitable, what comes meanwhile waits for it. What it raises ends this, too.
+        """
+        try:
+            while True:
+                while self._inbox and self._ended is None:
+                    # A quarter of what the broker sends ahead, so that acknowledgements keep it sending.
+                    contents = self._cut(self._ack_after)
+                    under_way = hand_over(contents)
+                    if under_way is not None:
+                        await under_way
+                    self.acknowledge(contents[-1])
+                await self._deliver_at_once(hand_over)
+        finally:
+            self.flush()
+
+    async def _deliver_at_once(self, hand_over: HandOver) -> None:
+        """Let `hand_over` be called for what comes, until it takes longer over something: wait for that."""
+        self._hand_over = hand_over
+        try:
+            while self._under_way is None:
+                await self._wait()
+            under_way, last = self._under_way
+            await under_way
+            self.acknowledge(last)
+        finally:
+            self._hand_over = None
+            if self._under_way is not None:
+                self._under_way[0].close()  # in case that it was not awaited
+                self._under_way = None
+
     async def take(self, limit: int) -> list[Content]:
         """Wait for deliveries and take up to `limit`, oldest first: all that came together, at once.
 
         LinkLostError once the consumer has ended. What was not taken by then is dropped: the broker
         still has it.
         """
-        while self._ended is None and not self._inbox:
-            self._wake.clear()
-            self.waiting_since = asyncio.get_running_loop().time()
+        while not self._inbox or self._ended is not None:
+            await self._wait()
+        return self._cut(limit)
+
+    async def _wait(self) -> None:
+        """Wait until something happens; raises what ended the consumer."""
+        self._wake.clear()
+        self.waiting_since = asyncio.get_running_loop().time()
+        if self._ended is None:
             await self._wake.wait()
         self.waiting_since = None
         if self._ended is not None:
             raise self._ended
+
+    def _cut(self, limit: int) -> list[Content]:
+        """Take up to `limit` deliveries from those that wait."""
         taken = self._inbox[:limit]
         del self._inbox[:limit]
         self._bytes -= _size(taken)
@@ -121,6 +171,9 @@ class Subscription:
             await self._channel.close()
 
     def _append(self, contents: list[Content]) -> None:
+        if self._hand_over is not None:
+            self._begin(self._hand_over, contents)
+            return
         self._inbox += contents
         self._bytes += _size(contents)
         if self._bytes > self._most_bytes and not self._pauses:
@@ -133,7 +186,21 @@ class Subscription:
             self._pauses = False
             self._channel.carrier.resume()
 
-    def _end(self, reason: LinkLostError) -> None:
+    def _begin(self, hand_over: HandOver, contents: list[Content]) -> None:
+        try:
+            under_way = hand_over(contents)
+        except Exception as error:  # raised where it is waited for, not into the connection
+            self._end(error)
+            return
+        if under_way is None:
+            self.waiting_since = asyncio.get_running_loop().time()
+            self.acknowledge(contents[-1])
+        else:
+            self._hand_over = None  # what comes from here on waits
+            self._under_way = under_way, contents[-1]
+            self._wake.set()
+
+    def _end(self, reason: Exception) -> None:
         if self._ended is None:
             self._ended = reason
         if self._timer is not None:

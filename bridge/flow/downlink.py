@@ -55,7 +55,7 @@ class Downlink:
         self._warming_up = False
         self._window.caught_up()
 
-    async def handle(self, batch: Sequence[Delivery]) -> None:
+    def handle(self, batch: Sequence[Delivery]) -> None:
         """Carry one batch to the clients, in the same turn of the loop in which it came."""
         now = self._clock()
         times = self._window.date(batch)

@@ -38,7 +38,7 @@ class LiveDownlink:
         self._own = own
         self._duplicates = Duplicates(rules.config.limits.duplicates)
 
-    async def handle(self, batch: Sequence[Delivery]) -> None:
+    def handle(self, batch: Sequence[Delivery]) -> None:
         """Carry one batch to the clients, in the same turn of the loop in which it came."""
         now = self._clock()
         emissions: list[Emission] = []

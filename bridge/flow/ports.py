@@ -1,6 +1,6 @@
 """What the flow asks of the edges, and what the edges ask of the flow: the only contract between them."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -8,7 +8,7 @@ from msgspec import Struct
 from bridge.errors import Code
 from bridge.model import Argument, Delivery, Emission, Invalid, PublishMessage, PublishOutcome, Reply, Request
 
-HandleBatch = Callable[[Sequence[Delivery]], Awaitable[None]]
+HandleBatch = Callable[[Sequence[Delivery]], None]
 """Takes deliveries in order; when it returns, the whole batch may be acknowledged."""
 
 

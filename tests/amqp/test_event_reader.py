@@ -193,28 +193,24 @@ async def test_stream_trimmed_while_away(amqp_url: str, service: AbstractChannel
 async def test_stream_trimmed_past_a_slow_reader(amqp_url: str, service: AbstractChannel) -> None:
     """The broker goes on at the floor without a word; the reader begins an epoch before that event."""
     without_debug()
-    recorder, metrics, gate = Recorder(), Metrics(), asyncio.Event()
-
-    async def handle(batch: Sequence[Delivery]) -> None:
-        await recorder.handle(batch)
-        if recorder.deliveries:
-            await gate.wait()
-
-    config = make_config(
-        amqp_url, stream=Stream(max_bytes=Size("1MB")), prefetch=10, heartbeat=Duration("2s")
-    )
-    reader = StreamReader(
-        config, TOPOLOGY, "one", metrics, recorder.on_caught_up, on_new_epoch=recorder.on_new_epoch
-    )
-    async with running(reader.run(handle)):
-        await until(lambda: reader.connection.up_since)
-        await send(service, b"0")
-        await recorder.wait_for(1)
-        for start in range(1, 1000, 20):
-            await send(service, *(b"%d " % number + b"x" * 10_000 for number in range(start, start + 20)))
-        await send(service, b"1001")
-        gate.set()
-        await until(lambda: recorder.bodies[-1] == b"1001")
+    recorder, metrics = Recorder(), Metrics()
+    async with Proxy.before(amqp_url) as proxy:
+        config = make_config(
+            proxy.url(amqp_url), stream=Stream(max_bytes=Size("1MB")), prefetch=10, heartbeat=Duration("3s")
+        )
+        reader = StreamReader(
+            config, TOPOLOGY, "one", metrics, recorder.on_caught_up, on_new_epoch=recorder.on_new_epoch
+        )
+        async with running(reader.run(recorder.handle)):
+            await until(lambda: reader.connection.up_since)
+            await send(service, b"0")
+            await recorder.wait_for(1)
+            proxy.hold("to_server")  # acknowledgements, without which the broker sends no more than ten
+            for start in range(1, 1000, 20):
+                await send(service, *(b"%d " % number + b"x" * 10_000 for number in range(start, start + 20)))
+            await send(service, b"1001")
+            proxy.pass_on()
+            await until(lambda: recorder.bodies[-1] == b"1001")
     numbers = [int(body.split()[0]) for body in recorder.bodies]
     [cut] = recorder.epochs_after
     assert numbers[:cut] == list(range(cut))
@@ -271,9 +267,9 @@ async def test_places_of_another_log_mean_nothing(amqp_url: str, service: Abstra
     window = LogWindow(history, time.time, 10.0)
     recorder = Recorder()
 
-    async def handle(batch: Sequence[Delivery]) -> None:
+    def handle(batch: Sequence[Delivery]) -> None:
         window.record(batch, window.date(batch), [() for _ in batch])
-        await recorder.handle(batch)
+        recorder.handle(batch)
 
     reader = StreamReader(
         make_config(amqp_url),
@@ -389,26 +385,25 @@ async def test_memory_alarm_does_not_stop_the_reading(
 ) -> None:
     """While the broker takes no messages, those that it has still arrive, beyond the prefetch too."""
     without_debug()
-    recorder, gate = Recorder(), asyncio.Event()
-
-    async def handle(batch: Sequence[Delivery]) -> None:
-        await gate.wait()
-        await recorder.handle(batch)
-
-    config = make_config(amqp_url, prefetch=50)
-    reader = StreamReader(config, TOPOLOGY, "one", Metrics(), recorder.on_caught_up)
-    async with running(reader.run(handle)):
-        await until(lambda: reader.connection.up_since)
-        await send(service, *(b"%d" % number for number in range(500)))
-        with memory_alarm(broker):
-            gate.set()
-            await recorder.wait_for(500, within=5)
+    recorder = Recorder()
+    async with Proxy.before(amqp_url) as proxy:
+        config = make_config(proxy.url(amqp_url), prefetch=50)
+        reader = StreamReader(config, TOPOLOGY, "one", Metrics(), recorder.on_caught_up)
+        async with running(reader.run(recorder.handle)):
+            await until(lambda: reader.connection.up_since)
+            proxy.hold("to_server")
+            await send(service, *(b"%d" % number for number in range(500)))
+            await recorder.wait_for(40)
+            with memory_alarm(broker):
+                assert len(recorder.deliveries) < 500
+                proxy.pass_on()
+                await recorder.wait_for(500, within=5)
 
 
 async def test_handler_that_fails_ends_the_reading(amqp_url: str, service: AbstractChannel) -> None:
     """An exception of the handler is a broken promise: `run` ends with it instead of going on."""
 
-    async def fail(_: Sequence[Delivery]) -> None:
+    def fail(_: Sequence[Delivery]) -> None:
         raise ValueError("no")
 
     reader = make_reader(amqp_url, Recorder())
@@ -419,7 +414,7 @@ async def test_handler_that_fails_ends_the_reading(amqp_url: str, service: Abstr
             await reading
 
 
-async def recorder_of_nothing(_: Sequence[Delivery]) -> None:
+def recorder_of_nothing(_: Sequence[Delivery]) -> None:
     """A handler that drops what it is given."""
 
 

@@ -98,7 +98,7 @@ async def test_it_comes_back_after_a_connection_that_hangs(amqp_url: str, servic
 async def test_handler_that_fails_ends_the_reading(amqp_url: str, service: AbstractChannel) -> None:
     """An exception of the handler is a broken promise: `run` ends with it instead of going on."""
 
-    async def fail(_: Sequence[Delivery]) -> None:
+    def fail(_: Sequence[Delivery]) -> None:
         raise ValueError("no")
 
     reader = make_reader(make_config(amqp_url))

@@ -101,9 +101,9 @@ async def test_a_deleted_queue_begins_an_epoch(amqp_url: str, service: AbstractC
     window = LogWindow(history, asyncio.get_running_loop().time, 10.0)
     recorder, metrics = Recorder(), Metrics()
 
-    async def handle(batch: Sequence[Delivery]) -> None:
+    def handle(batch: Sequence[Delivery]) -> None:
         window.record(batch, window.date(batch), [() for _ in batch])
-        await recorder.handle(batch)
+        recorder.handle(batch)
 
     reader = QueueReader(
         make_config(amqp_url, source="queue"),
@@ -181,23 +181,19 @@ async def test_what_is_dropped_while_it_is_read_begins_an_epoch(
     amqp_url: str, service: AbstractChannel
 ) -> None:
     """The instance is slow, and the queue is full: it is told of every drop."""
-    recorder, metrics, gate = Recorder(), Metrics(), asyncio.Event()
-
-    async def handle(batch: Sequence[Delivery]) -> None:
-        await recorder.handle(batch)
-        if recorder.deliveries:
-            await gate.wait()
-
-    reader = make_reader(amqp_url, recorder, metrics, prefetch=2, max_length=5)
-    async with running(reader.run(handle)):
-        await until(lambda: recorder.caught_up_after is not None)
-        await send(service, *(b"%d" % number for number in range(7)))
-        await recorder.wait_for(1)
-        assert recorder.epochs_after == []
-        await send(service, b"too much")
-        await until(lambda: recorder.epochs_after)
-        gate.set()
-        await until(lambda: b"too much" in recorder.bodies)
+    recorder, metrics = Recorder(), Metrics()
+    async with Proxy.before(amqp_url) as proxy:
+        reader = make_reader(proxy.url(amqp_url), recorder, metrics, prefetch=2, max_length=5)
+        async with running(reader.run(recorder.handle)):
+            await until(lambda: recorder.caught_up_after is not None and not reader.handled)
+            proxy.hold("to_server")  # acknowledgements
+            await send(service, *(b"%d" % number for number in range(7)))
+            await recorder.wait_for(2)
+            assert recorder.epochs_after == []
+            await send(service, b"too much")
+            await until(lambda: recorder.epochs_after)
+            proxy.pass_on()
+            await until(lambda: b"too much" in recorder.bodies)
         old, new = recorder.deliveries[0], recorder.deliveries[-1]
     assert len(recorder.bodies) == 7
     assert count(metrics, "new_epoch") == 1
@@ -271,22 +267,15 @@ async def test_what_was_handled_comes_once_and_in_order_when_its_acknowledgement
 ) -> None:
     """What the last connection holds comes first: nobody else may read the queue until it is given up."""
     without_debug()
-    recorder, gate = Recorder(), asyncio.Event()
-
-    async def handle(batch: Sequence[Delivery]) -> None:
-        await recorder.handle(batch)
-        if recorder.deliveries:
-            await gate.wait()
-
+    recorder = Recorder()
     async with Proxy.before(amqp_url) as proxy:
         config = make_config(proxy.url(amqp_url), source="queue", prefetch=4, heartbeat=Duration("1s"))
         reader = QueueReader(config, TOPOLOGY, "one", Metrics(), recorder.on_caught_up, recorder.on_new_epoch)
-        async with running(reader.run(handle)):
-            await until(lambda: recorder.caught_up_after is not None)
+        async with running(reader.run(recorder.handle)):
+            await until(lambda: recorder.caught_up_after is not None and not reader.handled)
+            proxy.drop("to_server")  # acknowledgements
             await send(service, *(b"%d" % number for number in range(20)))
-            await recorder.wait_for(1)
-            proxy.drop()
-            gate.set()
+            await recorder.wait_for(4)
             await until(lambda: reader.connection.down_since)
             proxy.pass_on()
             await until(lambda: recorder.bodies[-1] == b"19")

@@ -1,7 +1,6 @@
 """A consumer that the broker has forgotten: noticed, replaced, and nothing lost by it."""
 
 import asyncio
-from collections.abc import Sequence
 from pathlib import Path
 
 from aiormq.abc import AbstractChannel
@@ -19,6 +18,7 @@ from bridge.model import Delivery
 from bridge.telemetry.metrics import Metrics
 from dev.broker import PrivateBroker
 from tests.support.amqp import TOPOLOGY, Recorder, make_config, running, send, until, without_debug
+from tests.support.proxy import Proxy
 
 _SIZE = 10_000
 
@@ -29,33 +29,35 @@ def find_segments(broker: PrivateBroker, amqp_url: str) -> list[Path]:
     return sorted(broker.folder.glob(f"data/*/stream/{vhost}_bridge_events_*/*.segment"))
 
 
+def let_retention_end(broker: PrivateBroker) -> None:
+    """Each new segment makes the broker look at all of them, and it cannot bear that one is missing then."""
+    broker.rabbitmqctl("eval", "sys:get_state(osiris_retention).")
+
+
 async def test_consumer_that_the_broker_forgot_is_replaced(
     amqp_url: str, service: AbstractChannel, broker: PrivateBroker
 ) -> None:
     """Where the next segment is gone for a moment nothing comes any more; the next consumer has it all."""
     without_debug()
-    recorder, gate = Recorder(), asyncio.Event()
-
-    async def handle(batch: Sequence[Delivery]) -> None:
-        await recorder.handle(batch)
-        if recorder.deliveries:
-            await gate.wait()
-
-    config = make_config(
-        amqp_url, stream=Stream(max_bytes=Size("10MB")), prefetch=10, heartbeat=Duration("2s")
-    )
-    reader = StreamReader(config, TOPOLOGY, "one", Metrics(), recorder.on_caught_up)
-    with capture_logs() as logs:
-        async with running(reader.run(handle)):
-            await until(lambda: reader.connection.up_since)
-            for start in range(0, 200, 20):
-                await send(service, *(b"%d " % n + b"x" * _SIZE for n in range(start, start + 20)))
-            second = find_segments(broker, amqp_url)[1]
-            hidden = second.rename(second.with_suffix(".hidden"))
-            gate.set()
-            await until(lambda: any(log["event"] == "log.stalled" for log in logs))
-            hidden.rename(second)
-            await recorder.wait_for(200)
+    recorder = Recorder()
+    async with Proxy.before(amqp_url) as proxy:
+        config = make_config(
+            proxy.url(amqp_url), stream=Stream(max_bytes=Size("10MB")), prefetch=10, heartbeat=Duration("4s")
+        )
+        reader = StreamReader(config, TOPOLOGY, "one", Metrics(), recorder.on_caught_up)
+        with capture_logs() as logs:
+            async with running(reader.run(recorder.handle)):
+                await until(lambda: reader.connection.up_since)
+                proxy.hold("to_server")  # acknowledgements, without which the broker sends no more than ten
+                for start in range(0, 200, 20):
+                    await send(service, *(b"%d " % n + b"x" * _SIZE for n in range(start, start + 20)))
+                await asyncio.to_thread(let_retention_end, broker)
+                second = find_segments(broker, amqp_url)[1]
+                hidden = second.rename(second.with_suffix(".hidden"))
+                proxy.pass_on()
+                await until(lambda: any(log["event"] == "log.stalled" for log in logs))
+                hidden.rename(second)
+                await recorder.wait_for(200)
     assert [int(body.split()[0]) for body in recorder.bodies] == list(range(200))
     assert reader.connection.generation == 2
     assert recorder.epochs_after == []
@@ -65,12 +67,9 @@ async def test_silence_is_no_stall(amqp_url: str) -> None:
     """Where nothing happens the markers come, and the consumer stays."""
     markers: list[Delivery] = []
 
-    async def handle(batch: Sequence[Delivery]) -> None:
-        markers.extend(batch)
-
     config = make_config(amqp_url, heartbeat=Duration("1s"))
     reader = StreamReader(config, TOPOLOGY, "one", Metrics(), lambda: None)
-    async with running(reader.run(handle)):
+    async with running(reader.run(markers.extend)):
         await until(lambda: len(markers) >= 4)
         assert reader.connection.generation == 1
 

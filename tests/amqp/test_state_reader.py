@@ -114,9 +114,9 @@ async def test_the_state_is_read_before_the_log_and_again_at_a_new_epoch(
 
         return note
 
-    async def handle(batch: Sequence[Delivery]) -> None:
+    def handle(batch: Sequence[Delivery]) -> None:
         order.append("log")
-        await recorder.handle(batch)
+        recorder.handle(batch)
 
     reader.read_before = noting(state.read)  # type: ignore[assignment]
     async with running(reader.run(handle)):

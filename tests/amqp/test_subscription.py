@@ -1,6 +1,7 @@
 """A consumer's deliveries: taken in batches at once, acknowledged in quarters of the prefetch."""
 
 import asyncio
+from collections.abc import Coroutine
 
 import pytest
 
@@ -128,3 +129,69 @@ async def test_ends_with_its_channel(channel: Channel) -> None:
     channel.end(LinkLostError("broken"))
     with pytest.raises(LinkLostError, match="broken"):
         await subscription.take(1)
+
+
+async def test_what_comes_is_handed_over_in_the_turn_in_which_it_comes(
+    channel: Channel, carrier: FakeCarrier
+) -> None:
+    """All that came together at once, and acknowledged; what waited before it first."""
+    subscription = Subscription(channel, 8)
+    handed: list[list[Content]] = []
+    contents = make_contents(1, 9)
+    deliver(channel, contents[:3])
+    delivering = asyncio.create_task(subscription.deliver(handed.append))
+    await asyncio.sleep(0)
+    assert handed == [contents[:2], contents[2:3]]  # a quarter of the prefetch at a time
+    deliver(channel, contents[3:8])
+    deliver(channel, contents[8:])
+    assert handed[2:] == [contents[3:8], contents[8:]]
+    assert carrier.written == [encode_ack(3, 2), encode_ack(3, 8)]
+    channel.end(LinkLostError("broken"))
+    with pytest.raises(LinkLostError, match="broken"):
+        await delivering
+
+
+async def test_what_comes_waits_for_what_takes_longer(channel: Channel) -> None:
+    """Until that is done; in order, and nothing is acknowledged before."""
+    subscription = Subscription(channel, 400)
+    handed: list[list[Content]] = []
+    gate = asyncio.Event()
+    contents = make_contents(1, 5)
+
+    def hand_over(some: list[Content]) -> Coroutine[None, None, None] | None:
+        handed.append(some)
+        return wait() if some == contents[:1] else None
+
+    async def wait() -> None:
+        await gate.wait()
+
+    delivering = asyncio.create_task(subscription.deliver(hand_over))
+    await asyncio.sleep(0)
+    for content in contents[:4]:
+        deliver(channel, [content])
+    assert handed == [contents[:1]]
+    gate.set()
+    await until(lambda: len(handed) == 2)
+    assert handed[1] == contents[1:4]
+    deliver(channel, contents[4:])
+    assert handed[2] == contents[4:]
+    delivering.cancel()
+    await asyncio.gather(delivering, return_exceptions=True)
+
+
+async def test_what_the_handler_raises_ends_the_delivering_and_nothing_else(channel: Channel) -> None:
+    """The connection does not see it; what comes later is not handed over."""
+    subscription = Subscription(channel, 100)
+    handed: list[list[Content]] = []
+
+    def fail(some: list[Content]) -> None:
+        handed.append(some)
+        raise ValueError("no")
+
+    delivering = asyncio.create_task(subscription.deliver(fail))
+    await asyncio.sleep(0)
+    deliver(channel, make_contents(1, 1))
+    with pytest.raises(ValueError, match="no"):
+        await delivering
+    deliver(channel, make_contents(2, 1))
+    assert len(handed) == 1

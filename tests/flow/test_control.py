@@ -31,7 +31,7 @@ async def order(club: Club, key: str, *, at: float | None = None, **body: object
         body=msgspec.json.encode(body),
         timestamp=None if at == 0 else (at or club.clock.wall),
     )
-    await club.downlink.handle([delivery])
+    club.downlink.handle([delivery])
     await settle()
 
 
@@ -233,7 +233,7 @@ async def test_those_who_are_away_are_not_awaited_any_more(club: Club) -> None:
 async def test_a_disconnected_user_cannot_come_back_to_the_session(club: Club) -> None:
     """It begins a new one; a client that is away when its room is emptied comes back without it."""
     said = Delivery(exchange="club.events", routing_key="table.1.said", body=b'{"text":"hi"}', offset=0)
-    await club.downlink.handle([said])
+    club.downlink.handle([said])
     for key, body in [("user.disconnect", {"user": "ann"}), ("room.evict", {"room": "table:1"})]:
         auth = {"token": club.token("ann"), "recover": True}
         first = await club.try_connect("/hall", auth)

@@ -31,7 +31,7 @@ async def test_events_reach_their_rooms_in_order(club: Club) -> None:
     both.send("sit", {"table": "2"})
     await club.clock.advance(0)
     namespace = await club.connect("ann", "/table/1")
-    await club.downlink.handle([said(f"{n}", table=f"{1 + n % 2}") for n in range(6)])
+    club.downlink.handle([said(f"{n}", table=f"{1 + n % 2}") for n in range(6)])
     assert heard(one) == heard(namespace) == ["0", "2", "4"]
     assert heard(two) == ["1", "3", "5"]
     assert heard(both) == ["0", "1", "2", "3", "4", "5"]
@@ -41,13 +41,13 @@ async def test_while_it_warms_up_it_remembers_and_sends_nothing(club: Club) -> N
     """Last values and message ids are there afterwards; invalid events were kept the first time."""
     client = await club.seat()
     old = said("old", message_id="m1")
-    await club.downlink.handle([old, said(7), deliver("nobody.knows", {}, exchange="club.events")])
+    club.downlink.handle([old, said(7), deliver("nobody.knows", {}, exchange="club.events")])
     assert client.log == []
     assert club.invalid.kept == []
     assert club.count("bridged_events_total", route="-", outcome="unrouted") == 0
     assert club.remembered.view(TABLE).events["said"].text == "old"
     club.downlink.caught_up()
-    await club.downlink.handle([old, said("new")])
+    club.downlink.handle([old, said("new")])
     assert heard(client) == ["new"]
     assert club.count("bridged_events_total", route="-", outcome="duplicate") == 1
 
@@ -56,9 +56,7 @@ async def test_what_does_not_tell_its_time_is_as_old_as_what_told_it_before(club
     """In a backlog: the room was last active then, and what was to be shown for 30 s is not shown."""
     client = await club.seat()
     old = club.clock.wall - 300
-    await club.downlink.handle(
-        [deliver("a", {}, exchange="x", offset=1, timestamp=old), said("hi", offset=2)]
-    )
+    club.downlink.handle([deliver("a", {}, exchange="x", offset=1, timestamp=old), said("hi", offset=2)])
     assert club.remembered.view(TABLE).time == old
     club.downlink.caught_up()
     calls = [
@@ -70,7 +68,7 @@ async def test_what_does_not_tell_its_time_is_as_old_as_what_told_it_before(club
             (6, "too", None),
         ]
     ]
-    await club.downlink.handle(calls)
+    club.downlink.handle(calls)
     assert [body["text"] for body in client.received("calls")] == ["now", "too"]
 
 
@@ -78,11 +76,11 @@ async def test_a_message_id_is_shown_once(club: Club) -> None:
     """Per exchange, and as long as it is among the last ones; without an id nothing is equal."""
     club.downlink.caught_up()
     client = await club.seat()
-    await club.downlink.handle([said("a", message_id="m"), said("b", message_id="m"), said("c"), said("c")])
+    club.downlink.handle([said("a", message_id="m"), said("b", message_id="m"), said("c"), said("c")])
     assert heard(client) == ["a", "c", "c"]
-    await club.downlink.handle([said(str(number), message_id=f"n{number}") for number in range(100)])
+    club.downlink.handle([said(str(number), message_id=f"n{number}") for number in range(100)])
     client.log.clear()
-    await club.downlink.handle([said("a", message_id="m")])
+    club.downlink.handle([said("a", message_id="m")])
     assert heard(client) == ["a"]
 
 
@@ -91,9 +89,9 @@ async def test_no_id_is_forgotten_of_what_the_history_holds(club: Club) -> None:
     club.downlink.caught_up()
     client = await club.seat()
     many = [said(str(number), message_id=f"n{number}", offset=number) for number in range(150)]
-    await club.downlink.handle(many)
+    club.downlink.handle(many)
     client.log.clear()
-    await club.downlink.handle([said("0", message_id="n0", offset=150)])
+    club.downlink.handle([said("0", message_id="n0", offset=150)])
     assert heard(client) == []
 
 
@@ -102,9 +100,7 @@ async def test_an_invalid_event_is_kept_and_the_next_flows(club: Club) -> None:
     club.downlink.caught_up()
     client = await club.seat()
     bad = said(7)
-    await club.downlink.handle(
-        [said("a"), bad, deliver("table.1.said", b"{", exchange="club.events"), said("b")]
-    )
+    club.downlink.handle([said("a"), bad, deliver("table.1.said", b"{", exchange="club.events"), said("b")])
     assert heard(client) == ["a", "b"]
     [(kept, fault), (_, second)] = club.invalid.kept
     assert kept is bad
@@ -128,7 +124,7 @@ async def test_a_fault_of_ours_stops_one_event_only(club: Club, monkeypatch: pyt
     club.downlink.caught_up()
     client = await club.seat()
     with capture_logs() as logs:
-        await club.downlink.handle([said("a"), said("bad"), said("bad"), said("c")])
+        club.downlink.handle([said("a"), said("bad"), said("bad"), said("c")])
     assert heard(client) == ["a", "c"]
     assert [(fault.reason, fault.error) for _, fault in club.invalid.kept] == [
         ("internal", "ZeroDivisionError")
@@ -141,15 +137,15 @@ async def test_a_faulty_service_does_not_flood_the_log(club: Club) -> None:
     club.downlink.caught_up()
     with capture_logs() as logs:
         for _ in range(3):
-            await club.downlink.handle([deliver("table.1.any", {}, exchange="club.events")])
+            club.downlink.handle([deliver("table.1.any", {}, exchange="club.events")])
             await club.clock.advance(29)
         assert [line["route"] for line in logs] == [
             f"{name} table.{{table}}.any" for name in ("/hall", "/lobby")
         ]
         await club.clock.advance(1)
-        await club.downlink.handle([deliver("table.1.any", {}, exchange="club.events")])
+        club.downlink.handle([deliver("table.1.any", {}, exchange="club.events")])
         club.clock.set_wall(-3600)
-        await club.downlink.handle([deliver("table.1.any", {}, exchange="club.events")])
+        club.downlink.handle([deliver("table.1.any", {}, exchange="club.events")])
     assert [line["event"] for line in logs] == ["event.invalid"] * 2 * 3
     assert len(club.invalid.kept) == 5
 
@@ -157,7 +153,7 @@ async def test_a_faulty_service_does_not_flood_the_log(club: Club) -> None:
 async def test_what_nobody_routes_is_counted(club: Club) -> None:
     """And nothing else."""
     club.downlink.caught_up()
-    await club.downlink.handle(
+    club.downlink.handle(
         [deliver("nobody.knows", {}, exchange="club.events"), deliver("a", {}, exchange="x")]
     )
     assert club.count("bridged_events_total", route="-", outcome="unrouted") == 2
@@ -168,6 +164,6 @@ async def test_the_age_of_an_event_is_observed(club: Club) -> None:
     """From its own time; one from the future is no age below nothing."""
     club.downlink.caught_up()
     now = club.clock.wall
-    await club.downlink.handle([said("a", timestamp=now - 2), said("b", timestamp=now + 2), said("c")])
+    club.downlink.handle([said("a", timestamp=now - 2), said("b", timestamp=now + 2), said("c")])
     assert club.count("bridged_event_age_seconds_sum") == 2
     assert club.count("bridged_event_age_seconds_count") == 2

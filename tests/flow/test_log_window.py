@@ -41,10 +41,10 @@ class Window:
 
 async def test_everything_handled_is_recorded_with_its_place(club: Club) -> None:
     """Events, duplicates, invalid and unrouted ones, own messages; in the warm-up too. Not what is live."""
-    await club.downlink.handle([said("old", 1, message_id="m")])
+    club.downlink.handle([said("old", 1, message_id="m")])
     club.downlink.caught_up()
     client = await club.seat()
-    await club.downlink.handle(
+    club.downlink.handle(
         [
             said("old", 4, message_id="m"),
             deliver("table.1.said", {"text": 7}, exchange="club.events", offset=5, checksum=5),
@@ -78,10 +78,10 @@ async def test_the_head_moves_after_the_batch_was_sent(club: Club) -> None:
             super().take(event, args, cursor)  # type: ignore[arg-type]
 
     club.downlink.caught_up()
-    await club.downlink.handle([said("a", 1)])
+    club.downlink.handle([said("a", 1)])
     client = await club.seat()
     client.__class__ = Asking
-    await club.downlink.handle([said("b", 2), said("c", 3)])
+    club.downlink.handle([said("b", 2), said("c", 3)])
     assert heads == ["1-00000001", "1-00000001"]
     assert club.window.head() == "3-00000003"
 

@@ -90,7 +90,7 @@ class Follower:
             offset=offset,
             checksum=CHECKSUM + offset,
         )
-        await self.club.downlink.handle([event])
+        self.club.downlink.handle([event])
 
     async def sit(self, table: str, since: int | None) -> None:
         """Join a room, with all that came there since an offset."""

@@ -37,7 +37,7 @@ class Log:
             )
             for text, offset in zip(texts, self._offsets, strict=False)
         ]
-        await self._club.downlink.handle(batch)
+        self._club.downlink.handle(batch)
         return [cursor(delivery.offset or 0) for delivery in batch]
 
 

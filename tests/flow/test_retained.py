@@ -22,7 +22,7 @@ def club(club: Club) -> Club:
 async def publish(club: Club, key: str, text: str, *, offset: int | None = None) -> None:
     """An event of the club as it comes from the log."""
     body = msgspec.json.encode({"text": text})
-    await club.downlink.handle(
+    club.downlink.handle(
         [
             Delivery(
                 exchange="club.events", routing_key=key, body=body, offset=offset, timestamp=club.clock.wall

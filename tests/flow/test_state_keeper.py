@@ -120,7 +120,7 @@ async def test_values_and_orders_come_back_from_the_state(other: Club) -> None:
 async def test_the_eldest_writes_again_what_the_state_would_drop(club: Club, other: Club) -> None:
     """At half of its age; another instance that reads only that has all of it."""
     now = club.clock.wall
-    await club.downlink.handle(
+    club.downlink.handle(
         [
             menu("soup", message_id="m-1", timestamp=now, content_type="application/json", offset=7),
             menu("cake", table="2", headers={"tenant": "acme", "x-stream-offset": 8}, offset=8),
@@ -164,15 +164,15 @@ async def test_the_eldest_writes_again_what_the_state_would_drop(club: Club, oth
 
 async def test_volume_behind_a_value_makes_it_due(club: Club) -> None:
     """Half of what the state keeps, be it valid or not."""
-    await club.downlink.handle([menu("soup", table="2")])
+    club.downlink.handle([menu("soup", table="2")])
     for _ in range(32):
-        await club.downlink.handle([menu("x", body=b"no JSON" + b"x" * 1_000_000)])
+        club.downlink.handle([menu("x", body=b"no JSON" + b"x" * 1_000_000)])
     assert [message.routing_key for message in await run_once(club)] == ["table.2.menu"]
 
 
 async def test_others_than_the_eldest_write_nothing_but_could(club: Club) -> None:
     """The next eldest goes on where the last one ended."""
-    await club.downlink.handle([menu("soup")])
+    club.downlink.handle([menu("soup")])
     await club.clock.advance(HALF_AGE)
     assert await run_once(club, eldest=False) == []
     assert len(await run_once(club)) == 1
@@ -180,7 +180,7 @@ async def test_others_than_the_eldest_write_nothing_but_could(club: Club) -> Non
 
 async def test_what_the_broker_does_not_take_is_due_again(club: Club) -> None:
     """Unless it can never be taken."""
-    await club.downlink.handle([menu("soup"), menu("tea", table="2")])
+    club.downlink.handle([menu("soup"), menu("tea", table="2")])
     await club.clock.advance(HALF_AGE)
     club.publisher.outcomes.extend([PublishOutcome.BROKER_UNAVAILABLE])
     assert len(await run_once(club)) == 1
@@ -191,22 +191,22 @@ async def test_what_the_broker_does_not_take_is_due_again(club: Club) -> None:
 
 async def test_a_value_that_came_while_the_old_one_was_written_is_written_behind_it(club: Club) -> None:
     """Else the state could end with the old one."""
-    await club.downlink.handle([menu("soup")])
+    club.downlink.handle([menu("soup")])
     await club.clock.advance(HALF_AGE)
     club.publisher.holding = True
     assert len(await run_once(club)) == 1
-    await club.downlink.handle([menu("cake")])
+    club.downlink.handle([menu("cake")])
     club.publisher.holding = False
     written = await run_once(club)
     assert [message.body for message in written] == [b'{"text":"cake"}']
     await club.clock.advance(20)
-    await club.downlink.handle([menu("tea")])
+    club.downlink.handle([menu("tea")])
     assert await run_once(club) == []
 
 
 async def test_an_order_without_a_time_is_given_one(club: Club, other: Club) -> None:
     """So that it does not grow younger with each start; the first reading is what is known."""
-    await club.downlink.handle([order("user.revoke", at=None, user="ann")])
+    club.downlink.handle([order("user.revoke", at=None, user="ann")])
     given = club.clock.wall
     await club.clock.advance(5)
     (written,) = await run_once(club)
@@ -223,7 +223,7 @@ async def test_an_order_without_a_time_is_given_one(club: Club, other: Club) -> 
 async def test_an_order_without_a_time_grows_no_younger_by_being_read_again(club: Club, other: Club) -> None:
     """From the log behind the state at a start, and from both after a gap: tokens issued since then hold."""
     unstamped = order("user.revoke", at=None, user="ann")
-    await club.downlink.handle([unstamped])
+    club.downlink.handle([unstamped])
     given = club.clock.wall
     (written,) = await run_once(club)
     await club.clock.advance(60)
@@ -231,10 +231,10 @@ async def test_an_order_without_a_time_grows_no_younger_by_being_read_again(club
     await club.clock.advance(60)
 
     read(other, unstamped, to_copy(written))
-    await other.downlink.handle([unstamped])
+    other.downlink.handle([unstamped])
     awake(other)
     read(club, unstamped, to_copy(written))
-    await club.downlink.handle([unstamped])
+    club.downlink.handle([unstamped])
     assert not ann.is_gone
     for instance in (club, other):
         verdict = instance.revocations.get("ann", club.clock.wall)
@@ -245,7 +245,7 @@ async def test_an_order_without_a_time_grows_no_younger_by_being_read_again(club
 async def test_an_order_that_has_no_copy_yet_is_the_same_in_the_state(club: Club) -> None:
     """After a gap nobody's session ends for it again, and a ban is no longer than it was."""
     orders = [order("user.revoke", at=None, user="ann"), order("user.ban", at=None, user="bob", seconds=60)]
-    await club.downlink.handle(orders)
+    club.downlink.handle(orders)
     await club.clock.advance(5)
     ann = await club.connect("ann")
     read(club, *orders)
@@ -256,7 +256,7 @@ async def test_an_order_that_has_no_copy_yet_is_the_same_in_the_state(club: Club
 async def test_the_same_order_given_anew_counts_anew(club: Club, other: Club) -> None:
     """In the state it stands behind the copy of the first; in the log behind what the state has told."""
     unstamped = order("user.revoke", at=None, user="ann")
-    await club.downlink.handle([unstamped])
+    club.downlink.handle([unstamped])
     (written,) = await run_once(club)
     await club.clock.advance(60)
     read(other, unstamped, to_copy(written), unstamped)
@@ -268,7 +268,7 @@ async def test_the_same_order_given_anew_counts_anew(club: Club, other: Club) ->
     read(club, unstamped, to_copy(written))
     await club.clock.advance(60)  # the log is read to where the epoch began
     ann = await club.connect("ann")
-    await club.downlink.handle([unstamped])
+    club.downlink.handle([unstamped])
     assert ann.is_gone
 
 
@@ -278,7 +278,7 @@ async def test_what_was_taken_back_stays_so_with_a_copy_behind_it(
 ) -> None:
     """Which was written in the moment in which the order was taken back."""
     revoke = order("user.revoke", at=club.clock.wall, user="ann")
-    await club.downlink.handle([revoke])
+    club.downlink.handle([revoke])
     await club.clock.advance(HALF_AGE)
     (copy,) = map(to_copy, await run_once(club))
     taken_back = order("user.revoke", at=club.clock.wall if stamped else None, user="ann", until=0)
@@ -293,12 +293,10 @@ async def test_a_taking_back_is_written_once_behind_every_copy(
 ) -> None:
     """Else the state could end with a copy, once it has dropped what took it back."""
     now = club.clock.wall
-    await club.downlink.handle([order("user.ban", at=now, user="ann", until=now + 60 * DAY)])
+    club.downlink.handle([order("user.ban", at=now, user="ann", until=now + 60 * DAY)])
     await club.clock.advance(HALF_AGE)
     (copy,) = map(to_copy, await run_once(club))
-    await club.downlink.handle(
-        [order("user.ban", at=club.clock.wall if stamped else None, user="ann", seconds=0)]
-    )
+    club.downlink.handle([order("user.ban", at=club.clock.wall if stamped else None, user="ann", seconds=0)])
     (written,) = map(to_copy, await run_once(club))
     assert await run_once(club) == []
     read(other, copy, written)
@@ -309,7 +307,7 @@ async def test_a_taking_back_is_written_once_behind_every_copy(
 
 async def test_what_the_state_has_lost_is_written_into_it_again(club: Club) -> None:
     """Its stream was deleted while instances run."""
-    await club.downlink.handle([menu("soup"), order("user.revoke", at=club.clock.wall, user="ann")])
+    club.downlink.handle([menu("soup"), order("user.revoke", at=club.clock.wall, user="ann")])
     read(club)
     assert {message.routing_key for message in await run_once(club)} == {"table.1.menu", "user.revoke"}
 
@@ -327,7 +325,7 @@ async def test_verdicts_that_ended_are_let_go(club: Club) -> None:
     """The book does not grow with what need not last."""
     for number in range(1_500):
         now = club.clock.wall
-        await club.downlink.handle([order("user.ban", at=now, user=f"u{number}", seconds=1)])
+        club.downlink.handle([order("user.ban", at=now, user=f"u{number}", seconds=1)])
     await club.clock.advance(5)
     club.exclusions.ends("", "nobody", club.clock.wall)
     for number in range(1_500):
@@ -354,10 +352,10 @@ async def test_where_there_is_no_state_a_gap_makes_values_unknown(club: Club) ->
     without.clock = club.clock
     club.clock.drive_loop()
     for instance, values in ((club, ["soup"]), (awake(without), [])):
-        await instance.downlink.handle([menu("soup")])
+        instance.downlink.handle([menu("soup")])
         instance.keeper.begin_epoch()
         assert shown(instance) == values
-    await without.downlink.handle([menu("cake")])
+    without.downlink.handle([menu("cake")])
     await club.clock.advance(HALF_AGE)
     assert await run_once(without) == [], "there is nothing to write into"
     await without.uplink.stop()

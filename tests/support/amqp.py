@@ -29,16 +29,13 @@ class Recorder:
         self.batches: list[int] = []
         self.caught_up_after: int | None = None
         self.epochs_after: list[int] = []
-        self._changed = asyncio.Condition()
 
-    async def handle(self, batch: Sequence[Delivery]) -> None:
+    def handle(self, batch: Sequence[Delivery]) -> None:
         events = [delivery for delivery in batch if delivery.exchange != LOG_EXCHANGE]
         if not events:
             return
         self.batches.append(len(events))
         self.deliveries.extend(events)
-        async with self._changed:
-            self._changed.notify_all()
 
     def on_caught_up(self) -> None:
         assert self.caught_up_after is None, "caught up twice"
@@ -48,8 +45,7 @@ class Recorder:
         self.epochs_after.append(len(self.deliveries))
 
     async def wait_for(self, count: int, within: float = 30.0) -> None:
-        async with asyncio.timeout(within), self._changed:
-            await self._changed.wait_for(lambda: len(self.deliveries) >= count)
+        await until(lambda: len(self.deliveries) >= count, within)
 
     @property
     def bodies(self) -> list[bytes]:

@@ -144,4 +144,4 @@ class Row:
     async def _hand_over(self, club: Club) -> None:
         begin, self._read[club] = self._read[club], len(self.log)
         if begin < len(self.log):
-            await club.downlink.handle(self.log[begin:])
+            club.downlink.handle(self.log[begin:])
