@@ -24,6 +24,7 @@ from bridge.web.stats import StatsPage
 from bridge.web.tls import make_tls_context
 from bridge.web.worker import Worker
 from bridge.wiring import Broker, Clients, People, Reading, Shared
+from bridge.workload import Workload
 
 log = structlog.get_logger()
 
@@ -47,9 +48,9 @@ class App:
         self._broker = Broker(rules, self.metrics)
         self.shared = Shared(self._broker)
         self._people = People(self._broker, self.shared)
-        self._clients = Clients(
-            self._broker, self.shared, self._people, "" if worker is None else worker.sid_prefix
-        )
+        self._workload = Workload()
+        sid_prefix = "" if worker is None else worker.sid_prefix
+        self._clients = Clients(self._broker, self.shared, self._people, self._workload, sid_prefix)
         self.reading = Reading(
             self._broker,
             self.shared,
@@ -83,7 +84,8 @@ class App:
         http = self.config.http
         context = make_tls_context(http.tls, self.rules.file) if http.tls is not None else None
         self.failed = asyncio.get_running_loop().create_future()
-        self._port = Port(self._make_site(), self.config.limits.payload, self._make_handover())
+        payload = self.config.limits.payload
+        self._port = Port(self._make_site(), payload, self._workload, self._make_handover())
         await self._port.open(http.host, http.port, context)
         if self._siblings is not None:
             await self._siblings.open()

@@ -247,6 +247,10 @@ class PiecewiseTransport(asyncio.Transport):
         """Whether it is closed, or about to be."""
         return self._inner.is_closing()
 
+    def is_reading(self) -> bool:
+        """Whether what comes is taken."""
+        return self._inner.is_reading()
+
     def pause_reading(self) -> None:
         """Let what comes wait in the network."""
         self._inner.pause_reading()

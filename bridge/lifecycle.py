@@ -61,8 +61,9 @@ async def _run(rules: Rules, worker: Worker | None, tether: Tether | None) -> En
         gc.collect()
         gc.freeze()
         # What an event makes is gone with its batch, and has no cycles: by default the collector would look
-        # at each batch all the same, 2 us for each event. What clients leave behind waits a little longer.
-        gc.set_threshold(10_000, 20, 20)
+        # at each batch all the same, 2 us for each event. What clients leave behind waits a little longer. Of
+        # 5,000 that came at once the second generation had 200,000 objects with 20 of the first: 110 ms each.
+        gc.set_threshold(10_000, 5, 80)
         log.info(
             "bridge.started",
             version=__version__,

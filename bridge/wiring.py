@@ -55,6 +55,7 @@ from bridge.state.remembered import Remembered
 from bridge.state.retained import Retained
 from bridge.state.verdicts import Exclusions, Revocations
 from bridge.telemetry.metrics import Metrics
+from bridge.workload import Workload
 
 
 class Broker:
@@ -141,7 +142,9 @@ class People:
 class Clients:
     """What clients may do, what they come back to, and the server that they speak with."""
 
-    def __init__(self, broker: Broker, shared: Shared, people: People, sid_prefix: str) -> None:
+    def __init__(
+        self, broker: Broker, shared: Shared, people: People, workload: Workload, sid_prefix: str
+    ) -> None:
         rules, metrics = broker.rules, broker.metrics
         config = rules.config
         self.uplink = Uplink(
@@ -213,6 +216,7 @@ class Clients:
             config.limits,
             metrics,
             people.window.head,
+            workload,
             sid_prefix,
         )
 

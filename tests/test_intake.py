@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from bridge.cli.exits import Exit
 from bridge.intake import PIECE, VERSIONS, Heir, VersionError, check_versions, take_over
 from bridge.web.port import Port
+from bridge.workload import Workload
 from tests.support.amqp import until
 from tests.support.certificates import make_certificate
 from tests.support.command import run_bridged
@@ -73,7 +74,7 @@ async def opened(
     """The number of a port behind which everything is handled so."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", handle)
-    port = Port(app, 1_000_000)
+    port = Port(app, 1_000_000, Workload())
     await port.open("127.0.0.1", 0, context)
     try:
         yield port.number

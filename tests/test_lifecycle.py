@@ -83,4 +83,4 @@ def test_the_collector_leaves_alone_what_lives_for_ever() -> None:
         timeout=60,
         check=True,
     )
-    assert done.stdout.splitlines() == ["(10000, 20, 20) True"]
+    assert done.stdout.splitlines() == ["(10000, 5, 80) True"]

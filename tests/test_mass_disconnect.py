@@ -21,6 +21,7 @@ from bridge.sockets.connection import Connection, Handshake
 from bridge.sockets.endings import CloseReason
 from bridge.sockets.fanout import Fanout
 from bridge.sockets.server import SocketServer
+from bridge.workload import Workload
 from tests.support.club import Club, compile_club
 from tests.support.fakes import settle
 
@@ -63,7 +64,7 @@ class Hall:
     def __init__(self, rules: Rules) -> None:
         club = self.club = Club(rules)
         self.server = SocketServer(
-            club.gateway, club.memberships, Http(), Limits(), club.metrics, club.window.head
+            club.gateway, club.memberships, Http(), Limits(), club.metrics, club.window.head, Workload()
         )
         self.engine = self.server._engine
 

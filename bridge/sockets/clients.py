@@ -22,6 +22,8 @@ from bridge.sockets.socket_packets import (
 )
 from bridge.telemetry.metrics import Metrics
 
+_ADMISSION_SECONDS: Final = 0.001
+"""What it takes of the loop to let a client in: token, rooms, and the first of what it missed."""
 _CONNECT_SECONDS: Final = 10.0
 """How long the gateway may take to admit a client."""
 _MAX_REFUSALS: Final = 100
@@ -150,6 +152,7 @@ class ConnectionClients:
         answer: Admitted | ConnectRefused
         known = True
         """Until the gateway has refused the client, it must be told of its end."""
+        await self._engine.workload.wait(_ADMISSION_SECONDS)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 answer = await self._shared.gateway.connect(client, request)

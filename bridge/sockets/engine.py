@@ -14,6 +14,7 @@ from bridge.sockets.endings import CloseReason
 from bridge.sockets.engine_packets import encode_open
 from bridge.sockets.incoming import Receiver
 from bridge.telemetry.metrics import Metrics
+from bridge.workload import Workload
 
 _CLOSE_SECONDS: Final = 5.0
 """How long a client may take to answer a close frame."""
@@ -35,7 +36,13 @@ class Engine:
     """
 
     def __init__(
-        self, http: Http, limits: Limits, metrics: Metrics, make_receiver: MakeReceiver, sid_prefix: str = ""
+        self,
+        http: Http,
+        limits: Limits,
+        metrics: Metrics,
+        workload: Workload,
+        make_receiver: MakeReceiver,
+        sid_prefix: str = "",
     ) -> None:
         """`sid_prefix` says to other processes on this port whose a connection is."""
         self.http = http
@@ -45,6 +52,8 @@ class Engine:
         self.backlog = Backlog(
             limits.outbox_bytes, limits.outbox_age, metrics.queue_length.labels("outbox_bytes").set
         )
+        self.workload = workload
+        """What comes in from all of them."""
         self._metrics = metrics
         self._make_receiver = make_receiver
         self._sid_prefix = sid_prefix

@@ -20,6 +20,7 @@ from bridge.sockets.websocket import serve_new, serve_upgrade
 from bridge.sockets.websocket_handshake import find_accept
 from bridge.state.memberships import Memberships
 from bridge.telemetry.metrics import Metrics
+from bridge.workload import Workload
 
 _TRANSPORT_UNKNOWN: Final = (0, "Transport unknown")
 _SESSION_UNKNOWN: Final = (1, "Session ID unknown")
@@ -52,14 +53,16 @@ class SocketServer:
         limits: Limits,
         metrics: Metrics,
         head: Head,
+        workload: Workload,
         sid_prefix: str = "",
     ) -> None:
+        """What connections bring waits in the `workload`."""
         self._http = http
         self._limits = limits
         self._metrics = metrics
         self._origins = Origins(http.origins)
         self._factory = ClientFactory(gateway, limits, metrics, head)
-        self._engine = Engine(http, limits, metrics, self._factory.make, sid_prefix)
+        self._engine = Engine(http, limits, metrics, workload, self._factory.make, sid_prefix)
         self._draining = False
 
     def attach(self, app: web.Application) -> None:

@@ -67,7 +67,17 @@ def serve_upgrade(engine: Engine, connection: Connection, request: web.Request, 
 class Websocket(Heir):
     """Reads the frames of one client, and hands its messages to the connection."""
 
-    __slots__ = ("_connection", "_engine", "_reader", "_resting", "_serves", "_step", "_timer", "_transport")
+    __slots__ = (
+        "_connection",
+        "_engine",
+        "_reader",
+        "_resting",
+        "_serves",
+        "_step",
+        "_timer",
+        "_transport",
+        "_waits",
+    )
 
     def __init__(self, engine: Engine, connection: Connection) -> None:
         self._engine = engine
@@ -79,6 +89,8 @@ class Websocket(Heir):
         """It became its connection's transport; a second websocket for the same connection never does."""
         self._resting = False
         """Others have their turn; what has come in waits."""
+        self._waits = False
+        """It waits for its own turn in the workload of all."""
         self._timer: asyncio.TimerHandle | None = None
         """Of a step of the change, or of the end after a broken frame."""
 
@@ -105,18 +117,24 @@ class Websocket(Heir):
         """Take what has come in."""
         if self._step is not _Step.OVER:
             self._reader.feed(data)
-            if not self._resting:
-                self._read()
+            if not self._resting and not self._waits:
+                self._waits = True
+                if not self._engine.workload.do(self._take_turn) and self._transport is not None:
+                    self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """Most of what was too much for the network has left."""
         self._connection.drain()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The client is gone."""
+        """The client is gone; what it sent before is read before anybody learns of it."""
         super().connection_lost(exc)
-        step, self._step, self._transport = self._step, _Step.OVER, None
+        self._transport = None
         self._stop_timer()
+        self._engine.workload.do(self._leave)
+
+    def _leave(self) -> None:
+        step, self._step = self._step, _Step.OVER
         if step in (_Step.PROBED, _Step.UPGRADING):
             self._connection.end_probe()
         elif self._serves:
@@ -124,6 +142,12 @@ class Websocket(Heir):
             self._engine.ended(self._connection)
 
     # What comes in
+
+    def _take_turn(self) -> None:
+        self._waits = False
+        if self._transport is not None and not self._transport.is_reading():
+            self._transport.resume_reading()
+        self._read()
 
     def _read(self) -> None:
         connection = self._connection

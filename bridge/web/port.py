@@ -9,13 +9,13 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from bridge.intake import HEAD_BYTES, Intake
+from bridge.web.acceptor import Acceptor
 from bridge.web.crowd import Crowd, find_most_connections
 from bridge.web.handover import Handover
+from bridge.workload import Workload
 
-BACKLOG: Final = 4096
-"""Connections that the kernel holds while the loop is busy: thousands come back at once after a deploy."""
-_HANDSHAKE_SECONDS: Final = 10.0
-"""How long a client may take to agree on the encryption; until then nobody can ask it to give way."""
+_REQUEST_SECONDS: Final = 0.0002
+"""What most requests take of the loop."""
 
 
 class Port:
@@ -25,17 +25,19 @@ class Port:
         self,
         application: web.Application,
         payload: int,
+        workload: Workload,
         handover: Handover | None = None,
         *,
         most_connections: int | None = None,
     ) -> None:
-        """`payload` is the largest body that a request may have, in bytes.
+        """`payload` is the largest body that a request may have, in bytes; requests wait in the `workload`.
 
         With a `handover` the port is one that other processes listen on too. A connection without a request
         gives way to a further one when there are `most_connections`; unless given, as many as files allow.
         """
         application.middlewares.append(self._bound_request)
         self._payload = payload
+        self._workload = workload
         self._handover = handover
         self._crowd = Crowd(find_most_connections() if most_connections is None else most_connections)
         self._runner = web.AppRunner(
@@ -43,27 +45,20 @@ class Port:
             handler_cancellation=True,  # else only a ping notices that a poll was given up
             shutdown_timeout=1.0,
         )
-        self._server: asyncio.Server | None = None
+        self._acceptor: Acceptor | None = None
 
     async def open(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
         """Listen; raises OSError when the address cannot be had."""
         await self._runner.setup()
-        self._server = await asyncio.get_running_loop().create_server(
-            self._make_intake,
-            host,
-            port,
-            ssl=context,
-            ssl_handshake_timeout=_HANDSHAKE_SECONDS if context is not None else None,
-            backlog=BACKLOG,
-            reuse_port=self._handover is not None,
-        )
+        self._acceptor = Acceptor(self._make_intake, context)
+        await self._acceptor.open(host, port, is_shared=self._handover is not None)
         if self._handover is not None:
             await self._handover.open(self._adopt)
 
     async def close(self) -> None:
         """Stop listening, and end what is still being answered."""
-        if self._server is not None:
-            self._server.close()
+        if self._acceptor is not None:
+            await self._acceptor.close()
         self._crowd.close()
         if self._handover is not None:
             await self._handover.close()
@@ -72,9 +67,8 @@ class Port:
     @property
     def number(self) -> int:
         """The TCP port that it listens on."""
-        assert self._server is not None  # noqa: S101  it is open
-        number: int = self._server.sockets[0].getsockname()[1]
-        return number
+        assert self._acceptor is not None  # noqa: S101  it is open
+        return self._acceptor.number
 
     def _make_intake(self, heard: bytes = b"") -> Intake:
         server = self._runner.server
@@ -95,6 +89,7 @@ class Port:
         assert isinstance(intake, Intake)  # noqa: S101  all that is served here came in by one
         intake.allow()
         self._crowd.occupy(intake)
+        await self._workload.wait(_REQUEST_SECONDS)
         if sum(len(name) + len(value) for name, value in request.raw_headers) > HEAD_BYTES:
             return _refuse(431)
         if self._handover is not None:

@@ -19,6 +19,7 @@ from bridge.sockets.server import SocketServer
 from bridge.state.memberships import Memberships
 from bridge.telemetry.metrics import Metrics
 from bridge.web.port import Port
+from bridge.workload import Workload
 
 NAMESPACES = ("/", "/custom", "/other")
 
@@ -148,10 +149,11 @@ async def serve(
     def head() -> str:
         return running.head.cursor
 
-    server = SocketServer(gateway, memberships, http or Http(), limits, metrics, head)
+    workload = Workload()
+    server = SocketServer(gateway, memberships, http or Http(), limits, metrics, head, workload)
     app = web.Application()
     server.attach(app)
-    opened = Port(app, limits.payload)
+    opened = Port(app, limits.payload, workload)
     await opened.open("127.0.0.1", port, context)
     port = opened.number
     running = Running(

@@ -10,6 +10,7 @@ from aiohttp import web
 from bridge.intake import Heir, take_over
 from bridge.web.crowd import OTHER_FILES, find_most_connections
 from bridge.web.port import Port
+from bridge.workload import Workload
 from tests.support.amqp import until
 
 ASK = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -43,7 +44,7 @@ class Site:
         app.add_routes(
             [web.get("/", self._answer), web.get("/wait", self._wait), web.get("/take", self._take)]
         )
-        self.port = Port(app, 1000, most_connections=MOST)
+        self.port = Port(app, 1000, Workload(), most_connections=MOST)
 
     @asynccontextmanager
     async def visit(self, request: bytes = b"") -> AsyncIterator[asyncio.StreamReader]:

@@ -15,6 +15,7 @@ from bridge.telemetry.metrics import Metrics
 from bridge.web.handover import Handover
 from bridge.web.port import Port
 from bridge.web.worker import Worker
+from bridge.workload import Workload
 from tests.support.daemon import free_port
 
 PAYLOAD = 1_000_000
@@ -34,7 +35,7 @@ class Member:
         worker = Worker(number=number, count=3, folder=folder)
         app = web.Application()
         app.add_routes([web.get("/", self._get), web.post("/", self._post), web.get("/wait", self._wait)])
-        self.port = Port(app, PAYLOAD, Handover(worker, self.metrics))
+        self.port = Port(app, PAYLOAD, Workload(), Handover(worker, self.metrics))
 
     def count(self, outcome: str) -> float:
         """Of the metric."""

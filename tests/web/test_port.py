@@ -13,6 +13,7 @@ from bridge.config.model import Tls
 from bridge.intake import HEAD_BYTES, Heir, take_over
 from bridge.web.port import Port
 from bridge.web.tls import make_tls_context
+from bridge.workload import Workload
 from tests.support.certificates import make_certificate
 from tests.support.fakes import Clock
 
@@ -83,7 +84,7 @@ async def port() -> AsyncIterator[int]:
             web.get("/option", show_option),
         ]
     )
-    number, opened = free_port(), Port(app, PAYLOAD)
+    number, opened = free_port(), Port(app, PAYLOAD, Workload())
     await opened.open("127.0.0.1", number, None)
     yield number
     await opened.close()
@@ -149,7 +150,7 @@ async def test_who_never_agrees_on_the_encryption_is_cut(tmp_path: Path) -> None
     context = make_tls_context(Tls(certificate=str(certificate), key=str(key)), "bridge.yaml")
     clock = Clock()
     clock.drive_loop()
-    port = Port(web.Application(), PAYLOAD)
+    port = Port(web.Application(), PAYLOAD, Workload())
     await port.open("127.0.0.1", 0, context)
     reader, writer = await asyncio.open_connection("127.0.0.1", port.number)
     seconds = 0
