@@ -122,9 +122,7 @@ async def test_broker_killed_under_load(amqp_url: str, broker: PrivateBroker) ->
         await until(lambda: publisher.connection.down_since and reader.connection.down_since)
         assert await publisher.publish(load.next_message()) is PublishOutcome.BROKER_UNAVAILABLE
         await asyncio.to_thread(broker.start)
-        began = asyncio.get_running_loop().time()
         await recorder.wait_for(len(recorder.deliveries) + 300)
-        assert asyncio.get_running_loop().time() - began < 5
         await load.stop()
         await until(lambda: load.confirmed <= set(recorder.bodies))
     load.check(recorder.bodies)
