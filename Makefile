@@ -23,6 +23,7 @@ setup: $(VENV)/.runtime ## Install the daemon into .venv; then: .venv/bin/bridge
 run: $(VENV)/.examples ## Start a broker if there is none, the daemon and the example services; Ctrl-C stops all of it
 	@$(BIN)/python -m dev.run
 
+test: benchmarks/rivals/node_modules/.installed
 test: $(VENV)/.dev tests/node_modules/.installed examples/node_modules/.installed ## Install what the tests need, check the code and run all tests
 	@$(BIN)/python -c 'from dev.broker import find_scripts; raise SystemExit(find_scripts() is None)' \
 		|| dev/apt-install rabbitmq-server

@@ -55,7 +55,7 @@ class Publisher:
 
     def send_ahead(self, seconds: float, window: int, taken: Callable[[], int]) -> int:
         """Publish as fast as possible, at most `window` events ahead of `taken()`; returns how many."""
-        sent, chunk = 0, min(_CHUNK, window)
+        sent, chunk = 0, max(1, min(_CHUNK, window // 4))
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if sent + chunk - taken() > window:

@@ -11,6 +11,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
+from benchmarks.goals import compare_with_goals
 from benchmarks.plot import Line, draw_plot
 from benchmarks.publisher import BODY_BYTES
 from benchmarks.results import Row, to_table
@@ -55,6 +58,13 @@ measurement is not valid.
   `limits.outbox_age`; all were watched for {slow:g} s.
 - **warm-up** is how fast a starting instance reads the log before it is ready.
 
+## Goals
+
+{goals}
+
+[profile.md](profile.md) says where the time goes, and what stands between these figures and goals that are
+not reached.
+
 ## Cost and size
 
 ![CPU seconds for a million deliveries, against the number of clients in one room and of rooms]({plot})
@@ -70,7 +80,7 @@ def describe_machine() -> str:
         f"Machine: {_cpu_model()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}. "
         f"Python {platform.python_version()}, uvloop {version('uvloop')}, aiohttp {version('aiohttp')}, "
         f"python-socketio {version('python-socketio')}, aio-pika {version('aio-pika')}; "
-        f"Node {_node_version()}, socket.io and amqplib of benchmarks/rivals/package.json; "
+        f"Node {_node_version()}, {', '.join(_find_rivals())}; "
         f"RabbitMQ {_rabbitmq_version()} with one scheduler."
     )
 
@@ -87,6 +97,7 @@ def write_report(rows: Sequence[Row], scale: Scale, repeat: int) -> list[Path]:
         when=f"{datetime.now(UTC):%Y-%m-%d}; each figure is the median of {repeat} runs of "
         f"{scale.seconds:g} s; load averages at the end: {load}.",
         table=to_table(table),
+        goals=compare_with_goals(rows),
         slow=scale.slow_seconds,
         plot=_PLOT.name,
     )
@@ -101,6 +112,13 @@ def _lines(rows: Sequence[Row], what: str) -> list[Line]:
         if row.scenario == f"{_SCALE}{what}" and row.cpu:
             lines.setdefault(row.system, []).append((row.size, row.cpu))
     return [Line(label=system, points=tuple(points)) for system, points in lines.items()]
+
+
+def _find_rivals() -> list[str]:
+    """Names and versions of what Node's bridge is made of."""
+    lock = msgspec.json.decode((HERE / "rivals" / "package-lock.json").read_bytes())
+    packages = lock["packages"]
+    return [f"{name} {packages[f'node_modules/{name}']['version']}" for name in ("socket.io", "amqplib")]
 
 
 def _cpu_model() -> str:

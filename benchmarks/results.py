@@ -39,7 +39,7 @@ def median(rows: Sequence[Row]) -> Row:
 
 def to_table(rows: Sequence[Row]) -> str:
     """All rows as one Markdown table that is aligned for terminals, too."""
-    lines = [_HEADINGS, *(_to_cells(row, _ratio(row, rows)) for row in rows)]
+    lines = [_HEADINGS, *(_to_cells(row, compare_with_node(row, rows)) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADINGS))]
     text = [_join(line, widths) for line in lines]
     left = 3
@@ -56,7 +56,7 @@ def _join(cells: Iterable[str], widths: Sequence[int]) -> str:
     return f"| {' | '.join(padded)} |"
 
 
-def _ratio(row: Row, rows: Iterable[Row]) -> float | None:
+def compare_with_node(row: Row, rows: Iterable[Row]) -> float | None:
     """Cost (or memory) compared with Node's under the same load."""
     for other in rows:
         if other.system == "node" and (other.scenario, other.load) == (row.scenario, row.load):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.goals import compare_with_goals
 from benchmarks.load import BenchError, Load, compile_load
 from benchmarks.plot import Line, draw_plot
 from benchmarks.publisher import Publisher, count_messages, declare_exchanges
@@ -60,12 +61,13 @@ def test_workers_are_measured_too() -> None:
     assert "\n| 2 | " in done.stdout
 
 
-def test_the_stock_bridge_takes_part(tmp_path: Path) -> None:
-    """The rival on python-socketio and aio-pika still works with the versions that are locked."""
+@pytest.mark.parametrize("rival", ["stock", "node"])
+def test_the_rivals_take_part(rival: str) -> None:
+    """Those on python-socketio and on Node still work with the versions that are locked."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks"],
         cwd=ROOT,
-        env={**os.environ, "SCALE": "tiny", "SYSTEMS": "stock", "BENCH": "fanout,commands"},
+        env={**os.environ, "SCALE": "tiny", "SYSTEMS": rival, "BENCH": "fanout,commands"},
         capture_output=True,
         text=True,
         timeout=60,
@@ -99,6 +101,25 @@ def test_table_compares_with_node() -> None:
     ]
     bridge = to_table(rows).splitlines()[2].split("|")
     assert [cell.strip() for cell in bridge[4:7]] == ["1.00", "0.25", "1,000"]
+
+
+def test_goals_are_compared_with_what_was_measured() -> None:
+    """Those that the rows say something of; a figure on the wrong side of its bound says by how much."""
+    rows = [
+        Row(scenario="commands", size=64, load="64 clients, closed loop", system="bridge", cpu=45, rate=9500),
+        Row(scenario="unicast", size=9, load="9 rooms, backlog", system="bridge", cpu=20),
+        Row(scenario="unicast", size=9, load="9 rooms, backlog", system="node", cpu=50),
+        Row(scenario="scale: rooms", size=100, load="100 rooms", system="bridge", cpu=20),
+        Row(scenario="scale: rooms", size=10_000, load="10,000 rooms", system="bridge", cpu=21),
+    ]
+    lines = compare_with_goals(rows).splitlines()[2:]
+    assert lines == [
+        "| unicast under backlog | CPU-s/M | at most 15 | 20.00 | 1.33 of it |",
+        "| unicast under backlog | CPU x Node | at most 0.5 | 0.40 | reached |",
+        "| commands | per second | at least 9,000 | 9,500 | reached |",
+        "| commands | CPU-s/M | at most 30 | 45.00 | 1.50 of it |",
+        "| 100 to 10,000 rooms | cost of most / of fewest | at most 1.1 | 1.05 | reached |",
+    ]
 
 
 def test_median_is_one_of_the_runs() -> None:
