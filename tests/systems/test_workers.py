@@ -133,7 +133,7 @@ async def test_a_client_that_vanishes_during_a_poll_is_noticed(many: Swallowtail
             async with session.get(f"{url}&sid={sid}") as answer:
                 assert (await answer.text()).startswith("40")
             async with asyncio.timeout(10):
-                # It may vanish before its poll has come to where it waits: then it is noticed by the next one.
+                # It may vanish before its poll has come to where it waits: the next one is noticed then.
                 while await _knows(session, f"{url}&sid={sid}"):
                     await _poll_and_vanish(many.daemon.port, sid)
                     for _ in range(5):
