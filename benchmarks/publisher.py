@@ -23,8 +23,18 @@ _REST: Final = (
 )
 _TAIL: Final = b'","retries":1}'
 
-
 _F = TypeVar("_F", bound=frame.FrameTypes)
+
+
+def begin_body(seq: int, at: int) -> bytes:
+    """What differs from body to body: the event's number in its room, and its time.
+
+    In microseconds of CLOCK_MONOTONIC, which the load client's clock is too.
+    """
+    return b'{"seq":%d,"at":%d' % (_SEQ_BASE + seq, _AT_BASE + at)
+
+
+REST_OF_BODY: Final = _REST + b"x" * (BODY_BYTES - len(begin_body(0, 0) + _REST + _TAIL)) + _TAIL
 
 
 class Publisher:
@@ -37,8 +47,7 @@ class Publisher:
         self._sent = 0
         self._keys = [_encode_publish(f"bench.r{room}.tick") for room in range(rooms)]
         self._before_id, self._after_id = _encode_header()
-        sized = len(b'{"seq":%d,"at":%d' % (_SEQ_BASE, _AT_BASE)) + len(_REST) + len(_TAIL)
-        self._rest = _REST + b"x" * (BODY_BYTES - sized) + _TAIL + constants.FRAME_END_CHAR
+        self._rest = REST_OF_BODY + constants.FRAME_END_CHAR
 
     def close(self) -> None:
         """Hang up."""
@@ -84,14 +93,12 @@ class Publisher:
         parts: list[bytes] = []
         for number in range(self._sent, self._sent + count):
             seq, room = divmod(number, self._rooms)
-            # Microseconds of CLOCK_MONOTONIC, which the load client's clock is too.
-            stamp = _AT_BASE + time.monotonic_ns() // 1000
             parts += (
                 self._keys[room],
                 self._before_id,
                 b"%016d" % number,
                 self._after_id,
-                b'{"seq":%d,"at":%d' % (_SEQ_BASE + seq, stamp),
+                begin_body(seq, time.monotonic_ns() // 1000),
                 self._rest,
             )
         self._sent += count

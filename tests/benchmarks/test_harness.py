@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -59,6 +60,24 @@ def test_workers_are_measured_too() -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.count(" | 2 | ") == 5
     assert "\n| 2 | " in done.stdout
+
+
+def test_the_stages_of_an_event_are_measured() -> None:
+    """For docs/profile.md: each stage, their sum, and the kernel's share."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.stages"],
+        cwd=ROOT,
+        env={**os.environ, "BATCHES": "100"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    figures = dict(re.findall(r"^\| (.*) \| (-?[\d.]+) \|$", done.stdout, re.M))
+    stages = [float(figure) for figure in figures.values()]
+    assert len(stages) == 8
+    assert float(figures["**all of it**"]) == pytest.approx(sum(stages[:6]), rel=0.3)
 
 
 @pytest.mark.parametrize("rival", ["stock", "node"])
