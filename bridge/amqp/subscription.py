@@ -35,8 +35,8 @@ class Subscription:
         self._most_bytes = most_bytes
         self._inbox: list[Content] = []
         self._bytes = 0
-        self._pauses = False
-        """It holds the connection up: another consumer of it may as well, and each lets go for itself."""
+        self._holds_up = False
+        """It has paused the connection, as another consumer of it may have; each resumes for itself."""
         self._wake = asyncio.Event()
         self._ended: Exception | None = None
         self._hand_over: HandOver | None = None
@@ -176,14 +176,14 @@ class Subscription:
             return
         self._inbox += contents
         self._bytes += _size(contents)
-        if self._bytes > self._most_bytes and not self._pauses:
-            self._pauses = True
+        if self._bytes > self._most_bytes and not self._holds_up:
+            self._holds_up = True
             self._channel.carrier.pause()
         self._wake.set()
 
     def _resume(self) -> None:
-        if self._pauses:
-            self._pauses = False
+        if self._holds_up:
+            self._holds_up = False
             self._channel.carrier.resume()
 
     def _begin(self, hand_over: HandOver, contents: list[Content]) -> None:
@@ -203,6 +203,7 @@ class Subscription:
     def _end(self, reason: Exception) -> None:
         if self._ended is None:
             self._ended = reason
+        self._hand_over = None  # more may come before its taker learns of it
         if self._timer is not None:
             self._timer.cancel()
         self._resume()

@@ -195,3 +195,25 @@ async def test_what_the_handler_raises_ends_the_delivering_and_nothing_else(chan
         await delivering
     deliver(channel, make_contents(2, 1))
     assert len(handed) == 1
+
+
+async def test_nothing_is_handed_over_or_acknowledged_behind_what_failed(
+    channel: Channel, carrier: FakeCarrier
+) -> None:
+    """It may come before the one who waits learns of the failure; an acknowledgement is of all before it."""
+    subscription = Subscription(channel, 4)
+    handed: list[list[Content]] = []
+
+    def fail_once(some: list[Content]) -> None:
+        handed.append(some)
+        if len(handed) == 1:
+            raise ValueError("no")
+
+    delivering = asyncio.create_task(subscription.deliver(fail_once))
+    await asyncio.sleep(0)
+    deliver(channel, make_contents(1, 1))
+    deliver(channel, make_contents(2, 1))
+    with pytest.raises(ValueError, match="no"):
+        await delivering
+    assert handed == [make_contents(1, 1)]
+    assert carrier.written == []
