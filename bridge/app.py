@@ -60,7 +60,7 @@ class App:
         )
         self._port: Port | None = None
         self._reader_task: asyncio.Task[None] | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._warming_up = True
         self._draining = False
         self.failed: asyncio.Future[BaseException | None] | None = None
@@ -177,7 +177,7 @@ class App:
         self.shared.invalid.begin_epoch()
         self._people.presence.new_epoch()
         self._clients.lost_and_found.begin_epoch()
-        self._tasks.append(asyncio.create_task(self._clients.sockets.send_away(), name="send away"))
+        self._begin(self._clients.sockets.send_away(), "send away")
 
     def _caught_up(self) -> None:
         self.reading.downlink.caught_up()
@@ -185,7 +185,7 @@ class App:
         self._clients.control.caught_up()
         self.shared.keeper.caught_up()
         self.shared.instances.caught_up()
-        self._tasks.append(asyncio.create_task(self._become_ready(), name="ready"))
+        self._begin(self._become_ready(), "ready")
 
     async def _become_ready(self) -> None:
         """What the log does not tell any more, the other instances do."""
@@ -221,10 +221,16 @@ class App:
         self.metrics.worker_starts.set(self._siblings.worker.starts)
         return Handover(self._siblings.worker, self.metrics)
 
-    def _spawn(self, work: Coroutine[object, object, None], name: str) -> asyncio.Task[None]:
+    def _begin(self, work: Coroutine[object, object, None], name: str) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _spawn(self, work: Coroutine[object, object, None], name: str) -> asyncio.Task[None]:
+        """Begin a part that must run for ever."""
+        task = self._begin(work, name)
         task.add_done_callback(self._ended)
-        self._tasks.append(task)
         return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from bridge.app import App
 from bridge.config.model import Config
 from bridge.rules.compile import Rules
+from tests.support.amqp import until
 from tests.support.rules import compile_project
 
 ROUTES = """
@@ -91,3 +92,13 @@ async def test_an_address_in_use_is_an_os_error(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="ddress already in use"):
             await app.start()
         await app.stop()
+
+
+async def test_what_a_new_epoch_begins_is_let_go_of_when_it_is_done(app: App) -> None:
+    """A queue that is read too slowly may bring one each time that it drops something."""
+    for _ in range(20):
+        app._begin_epoch()
+    names = [task.get_name() for task in app._tasks]
+    assert names.count("send away") == 20
+    await until(lambda: "send away" not in [task.get_name() for task in app._tasks])
+    assert len(app._tasks) == len(names) - 20
