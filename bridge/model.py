@@ -22,6 +22,11 @@ PRESENCE_QUERY_KEY: Final = "query"
 INSTANCES_EXCHANGE: Final = "bridge.instances"
 """What instances ask one another, outside of the log."""
 
+OFFSET_HEADER: Final = "x-stream-offset"
+"""RabbitMQ's name for a place in a stream: a header of deliveries, an argument of consumers."""
+LATEST_TIME: Final = 253_402_300_799.0
+"""Epoch seconds of the end of the year 9999: no date is later, and timers overflow far beyond it."""
+
 RESERVED_EVENTS: Final = frozenset(
     {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
 )
@@ -214,3 +219,7 @@ class PublishOutcome(StrEnum):
     """It was sent, and no confirm came in time, or the connection broke before the reply."""
     TIMEOUT = "timeout"
     """A request was sent, and no reply came in time."""
+
+
+UNSETTLED: Final = (PublishOutcome.BROKER_UNAVAILABLE, PublishOutcome.UNKNOWN_OUTCOME)
+"""After these a message may be published again, under the same id: nobody has refused it."""

@@ -6,11 +6,10 @@ from zlib import crc32
 
 from bridge.amqp.events import Content
 from bridge.amqp.properties import Properties, decode_properties, decode_usual
-from bridge.model import Delivery
+from bridge.model import LATEST_TIME, OFFSET_HEADER, Delivery
 
-_OFFSET_HEADER = "x-stream-offset"
 _TIME_HEADER = "timestamp_in_ms"  # of RabbitMQ's own interceptor
-_LATEST_MS: Final = 253_402_300_799_000  # the end of the year 9999: no date is later
+_LATEST_MS: Final = int(LATEST_TIME * 1000)
 
 
 def to_delivery(content: Content, number: int | None = None, salt: int = 0) -> Delivery:
@@ -29,7 +28,7 @@ def to_stream_delivery(content: Content) -> Delivery:
     usual = decode_usual(content.properties)
     if usual is None:
         properties = decode_properties(content.properties)
-        offset = properties.headers.get(_OFFSET_HEADER)
+        offset = properties.headers.get(OFFSET_HEADER)
         return _convert(content, properties, offset if type(offset) is int else None, 0)
     offset, message_id, time = usual
     return Delivery(

@@ -8,13 +8,12 @@ from uuid import uuid4
 import structlog
 
 from bridge.flow.ports import Publisher
-from bridge.model import Delivery, Invalid, PublishMessage, PublishOutcome
+from bridge.model import UNSETTLED, Delivery, Invalid, PublishMessage, PublishOutcome
 from bridge.telemetry.metrics import Metrics
 
 _RETRY_DELAY: Final = 1.0
 _LONGEST_TEXT: Final = 1000  # characters of a header; all of them must fit into one frame
 _LONGEST_PROPERTY: Final = 255  # bytes: AMQP's short string
-_RETRIED: Final = (PublishOutcome.BROKER_UNAVAILABLE, PublishOutcome.UNKNOWN_OUTCOME)
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +82,7 @@ class InvalidSink:
                 self._dropped.inc()
                 log.warning("invalid.not_kept", outcome=type(error).__name__, exchange=self._exchange)
             else:
-                if outcome in _RETRIED:
+                if outcome in UNSETTLED:
                     await asyncio.sleep(_RETRY_DELAY)
                     continue
                 if outcome is not PublishOutcome.CONFIRMED:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from bridge.amqp.fields import decode_table, encode_table, to_seconds
 from bridge.amqp.frames import SYNTAX_ERROR, WireError, decode_short, encode_names, encode_short
+from bridge.model import OFFSET_HEADER
 
 _CONTENT_TYPE: Final = 1 << 15
 _CONTENT_ENCODING: Final = 1 << 14
@@ -31,7 +32,6 @@ _USUAL_MASK: Final = _USUAL_FLAGS | _CONTENT_ENCODING | _BETWEEN
 """What stands before or between those five; what stands behind them is not read."""
 
 _LATEST_TIME: Final = 2**63
-_STREAM_OFFSET: Final = "x-stream-offset"
 _ONLY_OFFSET: Final = b"\x00\x00\x00\x19\x0fx-stream-offsetl"
 """A table of 25 bytes with this entry alone: most of what comes from a stream."""
 _JSON: Final = b"\x10application/json"
@@ -96,7 +96,7 @@ def _decode_any(raw: bytes, end: int, flags: int) -> Properties:
         _, position = decode_short(raw, position, end)
     if flags & _HEADERS:
         if raw.startswith(_ONLY_OFFSET, position) and position + 29 <= end:
-            headers = {_STREAM_OFFSET: _INT64.unpack_from(raw, position + 21)[0]}
+            headers = {OFFSET_HEADER: _INT64.unpack_from(raw, position + 21)[0]}
             position += 29
         else:
             headers, position = decode_table(raw, position, end)

@@ -14,14 +14,11 @@ from msgspec import UNSET, Struct, UnsetType
 
 from bridge.auth.settings import find_jwt_faults, prepare_key
 from bridge.config.model import Jwt
-from bridge.model import Principal
+from bridge.model import LATEST_TIME, Principal
 from bridge.rules.words import is_id
 
 MAX_TOKEN_BYTES: Final = 8192
 """A longer token is refused before anything parses it."""
-
-_LATEST: Final = 253_402_300_799.0
-"""The end of the year 9999: a later expiry is cut to it, since timers overflow."""
 
 
 class FaultReason(StrEnum):
@@ -115,7 +112,7 @@ class TokenVerifier:
         user = claims.get(self._jwt.user)
         if not isinstance(user, str) or not is_id(user):
             return _fault(FaultReason.CLAIMS, f"The token's claim `{self._jwt.user}` must be a user id.")
-        expires_at = min(registered.exp + self._jwt.leeway, _LATEST)
+        expires_at = min(registered.exp + self._jwt.leeway, LATEST_TIME)
         principal = Principal(user=user, claims=claims, expires_at=expires_at)
         if self._is_revoked(principal, now):
             return _fault(FaultReason.REVOKED, "The token has been revoked.")

@@ -14,7 +14,7 @@ from bridge.flow.own_messages import OwnMessages
 from bridge.flow.pace import excluded
 from bridge.flow.rooms import Rooms
 from bridge.flow.session import Session, Sessions
-from bridge.model import Delivery, Emission, Refuse, to_identity
+from bridge.model import LATEST_TIME, Delivery, Emission, Refuse, to_identity
 from bridge.rules.compile import Rules
 from bridge.rules.emits import EmitTemplate
 from bridge.rules.namespaces import NamespaceRules
@@ -25,7 +25,6 @@ BAN_KEY: Final = "user.ban"
 _REVOKED: Final = Refuse(code=Code.INVALID_TOKEN, message="The token has been revoked")
 _SKEW: Final = 300.0
 """Seconds by which two clocks may differ."""
-_FOREVER: Final = 253_402_300_799.0  # the end of the year 9999
 _DISCONNECTED: Final = Refuse(code=Code.FORBIDDEN, message="Disconnected by an operator")
 
 log = structlog.get_logger()
@@ -164,7 +163,7 @@ class Control:
     def _revoke(self, order: Revoke, delivery: Delivery, now: float) -> Sequence[Emission]:
         identity = self._to_identity(order.user, order.tenant)
         time = _time_of(delivery, now)
-        until = _FOREVER if order.until is None else _to_seconds(order.until)
+        until = LATEST_TIME if order.until is None else _to_seconds(order.until)
         verdict = Verdict(time=time, until=until, stamped=delivery.timestamp is not None)
         if self._revocations.put(identity, verdict, now):
             ended = 0
@@ -230,7 +229,7 @@ class Control:
             candidates = [
                 session
                 for name in self._limits_names
-                if self._sessions.connections(name, selection.identity, besides="")
+                if self._sessions.connections(name, selection.identity, besides=())
                 for session in self._sessions.of_user(name, selection.identity)
             ]
         for session in candidates:
@@ -271,4 +270,4 @@ def _time_of(delivery: Delivery, now: float) -> float:
 
 
 def _to_seconds(moment: Moment) -> float:
-    return min(moment.timestamp() if isinstance(moment, datetime) else moment, _FOREVER)
+    return min(moment.timestamp() if isinstance(moment, datetime) else moment, LATEST_TIME)

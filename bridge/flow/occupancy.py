@@ -16,6 +16,7 @@ from bridge.flow.ports import Publisher
 from bridge.model import (
     PRESENCE_EXCHANGE,
     PRESENCE_QUERY_KEY,
+    UNSETTLED,
     Delivery,
     Emission,
     PublishMessage,
@@ -32,7 +33,6 @@ MEMORY: Final = 180.0
 it takes up to a minute until it is missed."""
 _MOST: Final = 50_000
 _RETRY_DELAY: Final = 1.0
-_RETRIED: Final = (PublishOutcome.BROKER_UNAVAILABLE, PublishOutcome.UNKNOWN_OUTCOME)
 
 log = structlog.get_logger()
 
@@ -141,7 +141,7 @@ class Occupancy:
         while self._waiting:
             room, message = next(iter(self._waiting.items()))
             outcome = await self._publisher.publish(message)
-            if outcome in _RETRIED:
+            if outcome in UNSETTLED:
                 await asyncio.sleep(_RETRY_DELAY)
                 continue
             if outcome is PublishOutcome.REJECTED:

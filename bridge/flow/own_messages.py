@@ -9,7 +9,7 @@ import msgspec
 import structlog
 
 from bridge.flow.ports import Publisher, TakeOwn
-from bridge.model import LOG_EXCHANGE, Delivery, Emission, PublishMessage, PublishOutcome
+from bridge.model import LOG_EXCHANGE, UNSETTLED, Delivery, Emission, PublishMessage, PublishOutcome
 from bridge.telemetry.sparing import Sparing
 
 T = TypeVar("T")
@@ -20,8 +20,7 @@ its own, and one `bridge.log`. A message without it, such as an operator's, is f
 _RETRY_DELAY: Final = 1.0
 _REFUSED_DELAY: Final = 2.0
 _RETRIED: Final = (
-    PublishOutcome.BROKER_UNAVAILABLE,
-    PublishOutcome.UNKNOWN_OUTCOME,
+    *UNSETTLED,
     PublishOutcome.UNROUTABLE,  # the log was deleted; the reader is about to declare it again
 )
 

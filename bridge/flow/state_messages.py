@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from bridge.flow.control import BAN_KEY, REVOKE_KEY, VerdictKey
-from bridge.model import CONTROL_EXCHANGE, Delivery, PublishMessage
+from bridge.model import CONTROL_EXCHANGE, OFFSET_HEADER, Delivery, PublishMessage
 from bridge.state.verdicts import Verdict
 
 ORIGIN_HEADER: Final = "origin"
@@ -60,7 +60,7 @@ def write_value(state: str, delivery: Delivery, now: float) -> PublishMessage:
         timestamp=delivery.timestamp,
         message_id=delivery.message_id,
         content_type=delivery.content_type,
-        headers={name: value for name, value in delivery.headers.items() if name != "x-stream-offset"},
+        headers={name: value for name, value in delivery.headers.items() if name != OFFSET_HEADER},
     )
     return _write(state, delivery.routing_key, delivery.body, origin)
 
