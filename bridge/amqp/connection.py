@@ -14,6 +14,8 @@ from bridge.config.model import Amqp
 from bridge.errors import BridgeError
 from bridge.telemetry.metrics import Metrics
 
+SETUP_SECONDS: Final = 30.0
+"""How long a new connection may take until it has all that it is for."""
 _FIRST_DELAY: Final = 0.1
 _LONGEST_DELAY: Final = 1.0
 """Seconds; after a broker's return clients are to get events again within 3."""

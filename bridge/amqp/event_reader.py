@@ -24,27 +24,22 @@ from typing import Final
 import structlog
 
 from bridge.amqp.batches import handle_events
-from bridge.amqp.channel import ChannelClosedError, LinkLostError
-from bridge.amqp.connection import BrokerConnection
+from bridge.amqp.channel import LinkLostError
+from bridge.amqp.connection import SETUP_SECONDS, BrokerConnection
 from bridge.amqp.deliveries import to_stream_delivery
 from bridge.amqp.events import Content
 from bridge.amqp.link import Link
 from bridge.amqp.markers import publish_marker
 from bridge.amqp.stalls import watch_for_stall
+from bridge.amqp.streams import consume_stream, no_stream
 from bridge.amqp.subscription import Subscription
-from bridge.amqp.topology import (
-    MARKER_KEY,
-    PRECONDITION_FAILED,
-    Topology,
-    TopologyError,
-    declare_log,
-)
+from bridge.amqp.topology import MARKER_KEY, Topology, declare_log
 from bridge.config.model import Amqp
 from bridge.flow.ports import HandleBatch
 from bridge.model import LOG_EXCHANGE, Delivery, Place
 from bridge.telemetry.metrics import Metrics
 
-_SETUP_TIMEOUT: Final = 30.0
+_SECTION: Final = "amqp.stream"
 
 log = structlog.get_logger(__name__)
 
@@ -88,14 +83,14 @@ class StreamReader:
         await self.connection.run(lambda link: self._read(link, handle))
 
     async def _read(self, link: Link, handle: HandleBatch) -> None:
-        async with asyncio.timeout(_SETUP_TIMEOUT):
+        async with asyncio.timeout(SETUP_SECONDS):
             await declare_log(link, self._config, self._topology)
             end = await self._find_end(link)
             subscription = await self._resume(link, end)
         if subscription is None:
             if self.read_before is not None:
                 await self.read_before(link, self.connection)
-            async with asyncio.timeout(_SETUP_TIMEOUT):
+            async with asyncio.timeout(SETUP_SECONDS):
                 subscription = await self._open(link, "first")
         self.connection.mark_up()
         stall = watch_for_stall(subscription, link, self._config.heartbeat, self._publish_marker)
@@ -152,7 +147,7 @@ class StreamReader:
         Then the next connection cannot resume there, and begins an epoch. It looks over a connection of its
         own: while many bytes wait to be handled, the reader's brings nothing more, answers included.
         """
-        async with asyncio.timeout(_SETUP_TIMEOUT):
+        async with asyncio.timeout(SETUP_SECONDS):
             link = await self.connection.connect()
             try:
                 found = await self._first_place(await self._open(link, position.offset, prefetch=1))
@@ -166,17 +161,8 @@ class StreamReader:
         return self._place_of(to_stream_delivery(content))
 
     async def _open(self, link: Link, offset: int | str, prefetch: int | None = None) -> Subscription:
-        try:
-            return await Subscription.open(
-                link,
-                self._config.stream.name,
-                prefetch=prefetch or self._config.prefetch,
-                arguments={"x-stream-offset": offset},
-            )
-        except ChannelClosedError as error:
-            if error.code != PRECONDITION_FAILED:
-                raise
-            raise self._no_stream() from error  # invalid arg 'x-stream-offset' for queue ...
+        name, prefetch = self._config.stream.name, prefetch or self._config.prefetch
+        return await consume_stream(link, name, _SECTION, offset, prefetch=prefetch)
 
     def _hand_over(
         self, contents: list[Content], end: int, handle: HandleBatch
@@ -235,9 +221,5 @@ class StreamReader:
 
     def _offset(self, delivery: Delivery) -> int:
         if delivery.offset is None:
-            raise self._no_stream()
+            raise no_stream(self._config.stream.name, _SECTION)
         return delivery.offset
-
-    def _no_stream(self) -> TopologyError:
-        name = self._config.stream.name
-        return TopologyError(f'"{name}" is no stream: delete it, or set another amqp.stream.name')

@@ -6,7 +6,7 @@ from typing import Final
 from uuid import uuid4
 
 from bridge.amqp.batches import handle_events
-from bridge.amqp.connection import BrokerConnection
+from bridge.amqp.connection import SETUP_SECONDS, BrokerConnection
 from bridge.amqp.deliveries import to_delivery
 from bridge.amqp.link import Link
 from bridge.amqp.subscription import Subscription
@@ -15,7 +15,6 @@ from bridge.config.model import Amqp
 from bridge.flow.ports import HandleBatch
 from bridge.telemetry.metrics import Metrics
 
-_SETUP_TIMEOUT: Final = 30.0
 _QUEUE: Final = "bridge.live"
 
 
@@ -52,7 +51,7 @@ class LiveReader:
         # A name of its own for each connection: the broker may still hold the queue of one that it has
         # not missed yet, and lets nobody else use it.
         name = f"{_QUEUE}.{self._instance_id}.{uuid4().hex}"
-        async with asyncio.timeout(_SETUP_TIMEOUT):
+        async with asyncio.timeout(SETUP_SECONDS):
             await declare_live(link, self._topology, name, self._bindings)
             subscription = await Subscription.open(link, name, prefetch=self._config.prefetch)
         self.connection.mark_up()

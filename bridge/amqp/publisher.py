@@ -4,20 +4,17 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from typing import Final
 
 import structlog
 
 from bridge.amqp.confirms import ConfirmingChannel, to_properties
-from bridge.amqp.connection import BrokerConnection
+from bridge.amqp.connection import SETUP_SECONDS, BrokerConnection
 from bridge.amqp.link import Link
 from bridge.amqp.requests import DirectRequester
 from bridge.amqp.topology import Topology, declare_publishing
 from bridge.config.model import Amqp
 from bridge.model import PublishMessage, PublishOutcome
 from bridge.telemetry.metrics import Metrics
-
-_SETUP_TIMEOUT: Final = 30.0
 
 log = structlog.get_logger(__name__)
 
@@ -131,7 +128,7 @@ class ConfirmingPublisher:
             channel.forget(sent)
 
     async def _serve(self, link: Link) -> None:
-        async with asyncio.timeout(_SETUP_TIMEOUT):
+        async with asyncio.timeout(SETUP_SECONDS):
             await declare_publishing(link, self._config, self._topology)
             channel = await ConfirmingChannel.open(link)
             ended = [channel.channel.ended]

@@ -15,14 +15,13 @@ import asyncio
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
 from uuid import uuid4
 
 import structlog
 
 from bridge.amqp.batches import handle_events
 from bridge.amqp.channel import LinkLostError
-from bridge.amqp.connection import BrokerConnection
+from bridge.amqp.connection import SETUP_SECONDS, BrokerConnection
 from bridge.amqp.deliveries import to_delivery
 from bridge.amqp.events import Content
 from bridge.amqp.link import Link
@@ -34,8 +33,6 @@ from bridge.config.model import Amqp
 from bridge.flow.ports import HandleBatch
 from bridge.model import INSTANCES_EXCHANGE, LOG_EXCHANGE
 from bridge.telemetry.metrics import Metrics
-
-_SETUP_TIMEOUT: Final = 30.0
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +80,7 @@ class QueueReader:
 
     async def _read(self, link: Link, handle: HandleBatch) -> None:
         name = f"{self._config.queue.prefix}{self._instance_id}"
-        async with asyncio.timeout(_SETUP_TIMEOUT):
+        async with asyncio.timeout(SETUP_SECONDS):
             drops = await self._subscribe_to_drops(link)
             waiting = await declare_queue(link, self._config, self._topology, name, self._instance_id)
             subscription = await Subscription.open(link, name, prefetch=self._config.prefetch, exclusive=True)

@@ -5,13 +5,12 @@ from typing import Final
 
 import structlog
 
-from bridge.amqp.channel import ChannelClosedError
 from bridge.amqp.connection import BrokerConnection
 from bridge.amqp.deliveries import to_delivery
 from bridge.amqp.link import Link
 from bridge.amqp.markers import publish_marker
-from bridge.amqp.subscription import Subscription
-from bridge.amqp.topology import PRECONDITION_FAILED, Topology, TopologyError, declare_state
+from bridge.amqp.streams import consume_stream
+from bridge.amqp.topology import Topology, declare_state
 from bridge.config.model import Amqp
 from bridge.flow.ports import StateSink
 
@@ -38,7 +37,9 @@ class StateReader:
         async with asyncio.timeout(_SILENCE):
             await declare_state(link, self._config, self._topology)
             marker = await publish_marker(connection, self._instance_id, name, _END_KEY)
-            subscription = await self._open(link)
+            subscription = await consume_stream(
+                link, name, "amqp.state", "first", prefetch=self._config.prefetch
+            )
         self._sink.begin()
         count = 0
         at_end = False
@@ -53,15 +54,3 @@ class StateReader:
         await subscription.close()
         self._sink.end()
         log.info("state.read", stream=name, messages=count)
-
-    async def _open(self, link: Link) -> Subscription:
-        name = self._config.state.name
-        try:
-            return await Subscription.open(
-                link, name, prefetch=self._config.prefetch, arguments={"x-stream-offset": "first"}
-            )
-        except ChannelClosedError as error:
-            if error.code != PRECONDITION_FAILED:
-                raise
-            message = f'"{name}" is no stream: delete it, or set another amqp.state.name'
-            raise TopologyError(message) from error
