@@ -15,6 +15,7 @@ from msgspec import Meta, Raw, Struct
 from bridge.flow.instances import Instances
 from bridge.flow.own_messages import OwnMessages, OwnWriter
 from bridge.model import INSTANCES_EXCHANGE, Delivery, Emission, PublishOutcome
+from bridge.telemetry.sparing import Sparing
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -24,7 +25,6 @@ TO_ALL: Final = "all"
 _NOTHING: Final = b"null"
 _MOST_AT_ONCE: Final = 500
 """Answers on their way: commands of clients want their turn with the publisher, too."""
-_WARN_EVERY: Final = 60.0
 _MOST_WAITING: Final = 10_000
 """Questions that wait, as when all clients of an instance come to the others at once."""
 
@@ -101,8 +101,7 @@ class Peers:
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: deque[tuple[float, Question]] = deque()
         """With the loop time up to which each may be answered."""
-        self._warn_from = 0.0
-        """Loop time from which on those that do not answer may be told of again."""
+        self._sparing = Sparing()
         messages.register(TO_ALL, Question, self._take_question)
         messages.register(self.address, Answer, self._take_answer)
 
@@ -158,9 +157,7 @@ class Peers:
 
     def _note_silent(self, kind: str, count: int) -> None:
         """One line a minute: until a dead one is missed, every client that comes back has it asked."""
-        now = asyncio.get_running_loop().time()
-        if now >= self._warn_from:
-            self._warn_from = now + _WARN_EVERY
+        if self._sparing.may_say(kind, asyncio.get_running_loop().time()):
             log.warning("peers.silent", kind=kind, count=count)
 
     async def stop(self) -> None:

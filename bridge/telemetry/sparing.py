@@ -13,7 +13,7 @@ class Sparing:
         self._said: dict[Hashable, float] = {}
 
     def may_say(self, thing: Hashable, now: float) -> bool:
-        """Whether to write a line at `now` (epoch seconds) about a thing, of which there are a fixed few."""
+        """Whether to write a line about a thing, of which there are a fixed few; `now` is in seconds."""
         if 0 <= now - self._said.get(thing, -_EVERY) < _EVERY:
             return False
         self._said[thing] = now
