@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Final, cast
 
 from bridge.model import Delivery, Emission, Place
 from bridge.state.history import History
 
-_BEFORE_ANYTHING = Place(0, 0).cursor
-"""What a client holds that connects before anything was read; no delivery has it."""
+_NOWHERE: Final = Place(0, 0)
+"""Where clients begin while nothing has come from the log yet; no delivery has it."""
 
 
 class LogWindow:
@@ -33,10 +33,14 @@ class LogWindow:
         """Of the last delivery."""
         self._waiting: dict[asyncio.Future[None], int] = {}
 
+    @property
+    def place(self) -> Place:
+        """Where the log is now: what all clients have that miss nothing."""
+        return self.history.head or _NOWHERE
+
     def head(self) -> str:
         """The cursor of a client that has been given all that was sent (`flow.ports.Head`)."""
-        place = self.history.head
-        return _BEFORE_ANYTHING if place is None else place.cursor
+        return self.place.cursor
 
     def caught_up(self) -> None:
         """From here on deliveries come when they happen."""

@@ -21,8 +21,6 @@ from bridge.state.memberships import Memberships
 from bridge.state.progress import Behind
 from bridge.telemetry.metrics import Metrics
 
-NOWHERE: Final = Place(0, 0)
-"""Where clients begin while nothing has come from the log yet."""
 AHEAD_SECONDS: Final = 5.0
 """How long a client waits that has seen more, on another instance, than this one has read; and for one
 that has just started."""
@@ -70,13 +68,13 @@ class Replays:
 
     @property
     def is_ready(self) -> bool:
-        """Whether it is so."""
+        """Whether the history can be asked."""
         return self._ready.is_set()
 
     @property
     def head(self) -> Place:
         """Where the log is now: what all clients have that miss nothing."""
-        return self._history.head or NOWHERE
+        return self._window.place
 
     def holds(self, behind: Behind) -> bool:
         """Whether all that a client lacks can be given to it."""
