@@ -25,7 +25,7 @@ clients."""
 HEAD_BYTES: Final = 16_384
 """Headers of a request: a token of 8 kB, and cookies."""
 PIECE: Final = 65_536
-"""Bytes that are written to TLS at once."""
+"""Bytes that are written at once, of what must be seen to leave: to TLS, and as the answer to a poll."""
 _UNREAD_SECONDS: Final = 60
 """How long a client may take nothing of an answer."""
 

@@ -1,7 +1,7 @@
 """Cuts a stream of bytes into AMQP frames and puts messages together from theirs; knows no connection states.
 
 Read in bulk: a message whose three frames (basic.deliver, header, body) lie whole in the buffer, as nearly
-all do, is read in one go. 2.1 us for such a message, against 25 for one that pamqp and aiormq read.
+all do, is read in one go. 1.3 to 1.9 us for such a message, against 25 for one that pamqp and aiormq read.
 """
 
 from struct import Struct as Layout

@@ -57,7 +57,7 @@ class Door:
         self._closed = True
 
     def is_closed(self) -> bool:
-        """Whether it is so."""
+        """Whether nobody is let in any more."""
         return self._closed
 
     async def admit(self, client: Client, request: ConnectRequest) -> Admitted | ConnectRefused:

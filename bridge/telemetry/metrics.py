@@ -142,7 +142,7 @@ class Metrics:
         )
         self.invalid_dropped = Counter(
             "bridged_invalid_dropped_total",
-            "Invalid events that could not be kept for bridge.invalid, since its queue in memory was full.",
+            "Invalid events that are not on bridge.invalid: too many waited, or the broker refused them.",
             registry=self.registry,
         )
         self.occupancy_dropped = Counter(

@@ -23,8 +23,7 @@ class Health(Struct, frozen=True, kw_only=True):
     """It still reads the log from before its start."""
     shutting_down: bool
     broker_away: float | None
-    """Seconds since the reading or the publishing connection was lost, the longer of both; None while
-    both stand."""
+    """Seconds since a connection to it was lost, the longest of all; None while they stand."""
 
 
 class HealthSource(Protocol):
