@@ -1,6 +1,6 @@
 """The values that travel through the bridge: deliveries, emissions, commands and planned actions."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final
 
@@ -34,6 +34,11 @@ RESERVED_EVENTS: Final = frozenset(
 
 Argument = Raw | bytes
 """One argument of a Socket.IO event: JSON text (`Raw`) or a binary attachment (`bytes`)."""
+
+
+def size_of(args: Sequence[Argument]) -> int:
+    """Bytes of an event's or a command's arguments."""
+    return sum([len(arg) for arg in args])
 
 
 class Delivery(Struct, frozen=True, kw_only=True, gc=False):

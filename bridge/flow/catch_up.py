@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from bridge.flow.ports import Client
-from bridge.model import Emission
+from bridge.model import Emission, size_of
 from bridge.state.cursors import Cursor
 from bridge.state.history import History
 from bridge.state.memberships import Memberships
@@ -61,7 +61,7 @@ class CatchUp:
         done = self._add_older(found, now) and self._add_newer(found, now)
         self._client.begin_catch_up(self._cursor)
         self._client.replay(found)
-        self.sent += sum(len(argument) for emission, _ in found for argument in emission.args)
+        self.sent += sum(size_of(emission.args) for emission, _ in found)
         return done
 
     def give_up_joining(self) -> None:

@@ -16,8 +16,8 @@ from bridge.flow.recoveries import Recoveries
 from bridge.flow.replays import Replays
 from bridge.flow.rooms import Rooms
 from bridge.flow.session import Pending, Session, Sessions
-from bridge.flow.uplink import Uplink, size_of
-from bridge.model import Argument, Command, Principal, Refuse
+from bridge.flow.uplink import Uplink
+from bridge.model import Argument, Command, Principal, Refuse, size_of
 from bridge.rules.command_plan import client_scope, plan_connect, render_refusal_ack
 from bridge.rules.compile import Rules
 from bridge.rules.emits import EmitTemplate, to_argument

@@ -18,7 +18,7 @@ from bridge.flow.replays import Replays
 from bridge.flow.rooms import Rooms
 from bridge.flow.session import Pending, Session
 from bridge.flow.uuids import Uuids
-from bridge.model import Argument, PublishMessage, PublishOutcome, Refuse, Request
+from bridge.model import PublishMessage, PublishOutcome, Refuse, Request
 from bridge.rules.command_plan import (
     Answer,
     CommandPlan,
@@ -292,8 +292,3 @@ class Uplink:
             if known == event:  # else clients would make them up
                 self._counters[key] = counter
         counter.inc()
-
-
-def size_of(args: tuple[Argument, ...]) -> int:
-    """Bytes of a command's arguments."""
-    return sum([len(arg) for arg in args])

@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Final
 
-from msgspec import Struct
-
-from bridge.model import Emission, Place
+from bridge.model import Emission, Place, size_of
+from bridge.state.missed import Replay, Wanted
 from bridge.state.segment import Segment
 
 DELIVERY_BYTES: Final = 180
@@ -30,19 +29,6 @@ _SEGMENT_LENGTH: Final = 1024
 _EFFORT: Final = 2000
 """What a piece of a replay may take, in deliveries that it looks at or indexes and rooms that it looks up in
 a segment: a few milliseconds. Others wait for it meanwhile."""
-
-
-class Replay(Struct, frozen=True):
-    """What a client missed, or the first piece of it."""
-
-    emissions: list[tuple[Emission, Place]]
-    """In log order, each with the place up to which the client has everything once it has this one: of
-    several emissions of one delivery only the last moves it, or a client that is cut between them would
-    never learn of the others."""
-    upto: Place
-    """Nothing up to here is missing any more."""
-    finished: bool
-    """False when a limit ended it early."""
 
 
 class History:
@@ -78,7 +64,7 @@ class History:
         ValueError when the offsets do not grow from the head on.
         """
         self._check_order(offsets)
-        sizes = [_size_of(led_to) if led_to else DELIVERY_BYTES for led_to in emissions]
+        sizes = [_memory_of(led_to) if led_to else DELIVERY_BYTES for led_to in emissions]
         size = sum(sizes)
         is_short = size <= self._max_bytes // _SEGMENTS and times[-1] - times[0] <= self._max_age / _SEGMENTS
         if is_short and len(offsets) <= _SEGMENT_LENGTH:
@@ -162,7 +148,7 @@ class History:
         if not self._segments:
             raise ValueError("nothing has been read yet")
         end = self._segments[-1].offsets[-1] if up_to is None else up_to
-        wanted = _Wanted(namespace, rooms, covered or {}, sid, now)
+        wanted = Wanted(namespace, rooms, covered or {}, sid, now)
         found: list[tuple[Emission, Place]] = []
         size = effort = 0
         for at in range(max(0, self._segment_of(min(rooms.values(), default=end) + 1)), len(self._segments)):
@@ -174,7 +160,7 @@ class History:
                 missed = wanted.pick(segment.emissions[position], segment.offsets[position])
                 if missed:
                     found += self._mark(missed, at, position)
-                    size += sum([_length(emission) for emission in missed])
+                    size += sum([size_of(emission.args) for emission in missed])
                 effort += 1
                 if limit_bytes is not None and (size >= limit_bytes or effort >= _EFFORT):
                     upto = segment.place(position)
@@ -259,37 +245,7 @@ class History:
         return Place(-1, self._segments[0].first.checksum)
 
 
-class _Wanted(Struct, frozen=True):
-    """Which emissions a client has missed."""
-
-    namespace: str
-    rooms: Mapping[str, int]
-    covered: Mapping[str, int]
-    sid: str | None
-    now: float | None
-
-    def pick(self, emissions: Sequence[Emission], offset: int) -> list[Emission]:
-        """Those among what the delivery at an offset led to."""
-        return [
-            emission
-            for emission in emissions
-            if emission.namespace == self.namespace
-            and (self.sid is None or emission.skip_sid != self.sid)
-            and (self.now is None or emission.until is None or emission.until >= self.now)
-            and _is_behind(emission, offset, self.rooms)
-            and not (self.covered and _is_behind(emission, offset, self.covered))
-        ]
-
-
-def _is_behind(emission: Emission, offset: int, marks: Mapping[str, int]) -> bool:
-    for room in emission.rooms:
-        mark = marks.get(room)
-        if mark is not None and mark < offset:
-            return True
-    return False
-
-
-def _size_of(emissions: Sequence[Emission]) -> int:
+def _memory_of(emissions: Sequence[Emission]) -> int:
     """What a delivery takes; emissions of one delivery share its body."""
     size = DELIVERY_BYTES
     counted: object = None
@@ -300,7 +256,3 @@ def _size_of(emissions: Sequence[Emission]) -> int:
                 counted = argument
                 size += len(argument)
     return size
-
-
-def _length(emission: Emission) -> int:
-    return sum([len(argument) for argument in emission.args])

@@ -8,7 +8,8 @@ from hypothesis import given
 from msgspec import Raw, Struct
 
 from bridge.model import Emission, Place
-from bridge.state.history import DELIVERY_BYTES, EMISSION_BYTES, History, Replay
+from bridge.state.history import DELIVERY_BYTES, EMISSION_BYTES, History
+from bridge.state.missed import Replay
 
 ALL = 10**9
 
