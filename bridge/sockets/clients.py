@@ -103,8 +103,12 @@ class ConnectionClients:
             self._remove(client, reason, transport_lost=True)
 
     def end(self, client: SocketClient, reason: CloseReason) -> None:
-        """The gateway ends one namespace."""
-        self._leave(client, reason)
+        """One namespace ends; what the client sent to it before it knew is ignored."""
+        if self._left is None:
+            self._left = deque(maxlen=self._shared.limits.namespaces)
+        if client.namespace not in self._left:
+            self._left.append(client.namespace)
+        self._remove(client, reason, transport_lost=False)
 
     def _receive_event(self, event: Event) -> None:
         client = self._clients.get(event.namespace)
@@ -116,7 +120,7 @@ class ConnectionClients:
     def _disconnect(self, packet: Disconnect) -> None:
         client = self._clients.get(packet.namespace)
         if client is not None:
-            self._leave(client, CloseReason.CLIENT_DISCONNECT)
+            self.end(client, CloseReason.CLIENT_DISCONNECT)
         elif self._left is None or packet.namespace not in self._left:
             raise ProtocolError("not_connected")
 
@@ -202,14 +206,6 @@ class ConnectionClients:
         self._refusals += 1
         if self._refusals >= _MAX_REFUSALS:
             self._connection.fail("too_many_refusals")
-
-    def _leave(self, client: SocketClient, reason: CloseReason) -> None:
-        """One namespace ends; what the client sent to it before it knew is ignored."""
-        if self._left is None:
-            self._left = deque(maxlen=self._shared.limits.namespaces)
-        if client.namespace not in self._left:
-            self._left.append(client.namespace)
-        self._remove(client, reason, transport_lost=False)
 
     def _remove(self, client: SocketClient, reason: CloseReason, *, transport_lost: bool) -> None:
         was_open = client.is_open
