@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from urllib.parse import unquote, urlsplit
 
 import aio_pika
 from aio_pika.abc import AbstractChannel
@@ -14,6 +13,7 @@ from aio_pika.exceptions import (
 )
 from aiormq.exceptions import ChannelAccessRefused
 
+from bridge.amqp.address import parse_address
 from bridge.cli.exits import CliError, Exit
 from bridge.config.model import Amqp
 
@@ -21,8 +21,8 @@ from bridge.config.model import Amqp
 @asynccontextmanager
 async def open_channel(amqp: Amqp, *, confirms: bool = False) -> AsyncIterator[AbstractChannel]:
     """A channel with publisher confirms or without; CliError when the broker does not answer or refuses."""
-    parts = urlsplit(amqp.url)
-    place = f"{parts.hostname}:{parts.port or (5671 if parts.scheme == 'amqps' else 5672)}"
+    address = parse_address(amqp.url)
+    place = f"{address.host}:{address.port}"
     try:
         connection = await aio_pika.connect(amqp.url, timeout=amqp.connect_timeout)
     except (AuthenticationError, ProbableAuthenticationError) as error:
@@ -33,7 +33,7 @@ async def open_channel(amqp: Amqp, *, confirms: bool = False) -> AsyncIterator[A
         raise CliError(Exit.UNREACHABLE, message, "is it running? AMQP_URL says where it is") from error
     except InvalidFrameError as error:
         # The broker's answer to `connection.open` was to close: the virtual host, in practice.
-        message = f'RabbitMQ on {place} has no virtual host "{unquote(parts.path[1:])}", or not for this user'
+        message = f'RabbitMQ on {place} has no virtual host "{address.login.vhost}", or not for this user'
         raise CliError(Exit.REFUSED, message, "see AMQP_URL, or amqp.url in the configuration") from error
     async with connection:
         try:

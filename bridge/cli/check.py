@@ -32,9 +32,7 @@ def check(*, config: ConfigPath = DEFAULT_CONFIG, schemas: SchemasPath = None) -
 def print_rules(terminal: Terminal, rules: Rules) -> None:
     """Print the events in the order of the files, then the commands."""
     for table in (make_event_table(rules), make_command_table(rules)):
-        for line in table.lines(terminal.width):
-            terminal.print(terminal.bold(line) if line.split() == [*table.header] else line)
-        terminal.print()
+        table.print(terminal)
 
 
 def make_event_table(rules: Rules) -> Table:

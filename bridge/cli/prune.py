@@ -112,9 +112,7 @@ async def _remove(amqp: Amqp, bindings: Sequence[Binding]) -> None:
 def _print(terminal: Terminal, needless: list[Binding], left: list[Binding], *, dry_run: bool) -> None:
     rows = [(binding.queue, escape(binding.exchange), escape(binding.key)) for binding in needless + left]
     if rows:
-        for line in Table(("QUEUE", "EXCHANGE", "KEY"), rows).lines(terminal.width):
-            terminal.print(terminal.bold(line) if line.split() == ["QUEUE", "EXCHANGE", "KEY"] else line)
-        terminal.print()
+        Table(("QUEUE", "EXCHANGE", "KEY"), rows).print(terminal)
     done = "would be removed" if dry_run else "removed"
     terminal.print(f"{_count(len(needless))} {done}.")
     if left:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
+from bridge.cli.terminal import Terminal
+
 _GAP: Final = 2
 _NARROWEST: Final = 14
 """A column is wrapped no further than this; then rows become blocks."""
@@ -31,6 +33,12 @@ class Table:
                 return self._blocks(width)
             widths = fitted
         return [line for row in (self.header, *self._rows) for line in _lay_out(row, widths)]
+
+    def print(self, terminal: Terminal) -> None:
+        """Print it as wide as the terminal, its header in bold, and an empty line."""
+        for line in self.lines(terminal.width):
+            terminal.print(terminal.bold(line) if line.split() == [*self.header] else line)
+        terminal.print()
 
     @property
     def _columns(self) -> range:
