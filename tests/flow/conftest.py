@@ -6,6 +6,7 @@ import pytest
 
 from bridge.rules.compile import Rules
 from tests.support.club import Club, compile_club
+from tests.support.visits import Log
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +22,11 @@ async def club(club_rules: Rules) -> AsyncIterator[Club]:
     yield club
     await club.uplink.stop()
     club.presence.stop()
+
+
+@pytest.fixture
+async def log(club: Club) -> Log:
+    """The log of the club, with something in it."""
+    log = Log(club)
+    await log.say("a", "b", "c")
+    return log

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from msgspec import Struct
 
 from bridge.rules.compile import Rules
-from tests.flow.test_recoveries import Page
-from tests.flow.test_replays import CHECKSUM, cursor
 from tests.support.club import Club
 from tests.support.fakes import settle
 from tests.support.rules import deliver
+from tests.support.visits import CHECKSUM, Page, cursor
 
 TABLES = ("1", "2", "3")
 

@@ -9,62 +9,9 @@ import pytest
 from bridge.errors import Code
 from bridge.flow.ports import Admitted, ConnectRefused, ConnectRequest
 from bridge.model import EVERYONE
-from tests.flow.test_replays import BIG, Log, cursor, log, sit, texts
 from tests.support.club import Club
 from tests.support.fakes import RecordingClient, settle
-
-__all__ = ["log"]
-
-
-class Page:
-    """A page with the official client: it keeps its pid, and the last string that any event ended with."""
-
-    def __init__(self, club: Club, user: str = "ann", namespace: str = "/hall", **claims: object) -> None:
-        self.club = club
-        self.user = user
-        self.namespace = namespace
-        self.claims = claims
-        self.pid: object = None
-        self.offset: object = None
-        self.recovered = False
-        self.is_slow = False
-        self.client: RecordingClient
-
-    async def connect(self, **auth: object) -> RecordingClient:
-        """Connect, for the first time or again."""
-        return self.take(await self.try_connect(**auth))
-
-    async def try_connect(self, **auth: object) -> RecordingClient | ConnectRefused:
-        """The same, which may fail."""
-        held = {} if self.pid is None else {"pid": self.pid}
-        if held and self.offset is not None:
-            held["offset"] = self.offset
-        token = {} if self.user == "nobody" else {"token": self.club.token(self.user, **self.claims)}
-        shown = {**token, "recover": True, **held, **auth}
-        return await self.club.try_connect(self.namespace, shown, slow=self.is_slow)
-
-    def take(self, client: RecordingClient | ConnectRefused) -> RecordingClient:
-        """Take note of what the CONNECT packet says."""
-        assert isinstance(client, RecordingClient), client
-        pid = client.payload.get("pid")
-        self.recovered = pid is not None and pid == self.pid
-        assert client.payload.get("recovered", False) == self.recovered
-        self.pid, self.client = pid, client
-        return client
-
-    def drop(self, received: int | None = None) -> None:
-        """The connection breaks, after so many of the last packets that were sent to it."""
-        if received is not None:
-            del self.client.log[received:]
-        for name, args in self.client.log:
-            if isinstance(name, str) and isinstance(args[-1], str):
-                self.offset = args[-1]
-        self.client.drop()
-
-    @property
-    def texts(self) -> list[object]:
-        """What it heard on its present connection."""
-        return texts(self.client)
+from tests.support.visits import BIG, Log, Page, cursor, sit
 
 
 @pytest.fixture

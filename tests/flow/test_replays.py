@@ -1,71 +1,12 @@
 """Joins with `since`: what was missed comes once, in order, before anything newer; or the client is told."""
 
 import asyncio
-from itertools import count
 
 import pytest
 
 from tests.support.club import Club
 from tests.support.fakes import RecordingClient, settle
-from tests.support.rules import deliver
-
-CHECKSUM = 0xABCD0000
-
-
-class Log:
-    """Numbers events as a stream does, with holes, and lets the instance read them."""
-
-    def __init__(self, club: Club, *, caught_up: bool = True) -> None:
-        """`caught_up` says that the club has read what the log held at its start."""
-        self._club = club
-        self._offsets = count(10, 3)
-        if caught_up:
-            club.downlink.caught_up()
-
-    async def say(
-        self, *texts: str, table: str = "1", key: str = "said", timestamp: float | None = None
-    ) -> list[str]:
-        """Publish events in one batch; the cursor of each."""
-        batch = [
-            deliver(
-                f"table.{table}.{key}",
-                {"text": text},
-                exchange="club.events",
-                offset=offset,
-                checksum=CHECKSUM + offset,
-                timestamp=timestamp,
-            )
-            for text, offset in zip(texts, self._offsets, strict=False)
-        ]
-        self._club.downlink.handle(batch)
-        return [cursor(delivery.offset or 0) for delivery in batch]
-
-
-def cursor(offset: int) -> str:
-    """The cursor of a place."""
-    return f"{offset}-{CHECKSUM + offset:08x}"
-
-
-def texts(client: RecordingClient) -> list[object]:
-    """What a client heard, in order."""
-    return [said["text"] for said in client.received("said") if isinstance(said, dict)]
-
-
-@pytest.fixture
-async def log(club: Club) -> Log:
-    """The log of the club, with something in it."""
-    log = Log(club)
-    await log.say("a", "b", "c")
-    return log
-
-
-async def sit(client: RecordingClient, table: str = "1", ack: int = 1, **fields: object) -> dict[str, object]:
-    """Join a table; the ack."""
-    client.send("sit", {"table": table, **fields}, ack=ack)
-    await settle()
-    (answer,) = client.received(ack)
-    assert isinstance(answer, dict)
-    return answer
+from tests.support.visits import BIG, Log, cursor, sit, texts
 
 
 async def test_a_join_with_since_gets_what_was_missed_before_its_answer(club: Club, log: Log) -> None:
@@ -211,9 +152,6 @@ async def test_a_refused_join_replays_nothing(club: Club, log: Log) -> None:
     assert isinstance(answer, dict)
     assert answer["code"] == "FORBIDDEN"
     assert texts(client) == []
-
-
-BIG = "x" * 30_000
 
 
 async def test_more_than_may_wait_for_a_client_comes_in_portions(club: Club, log: Log) -> None:

@@ -7,9 +7,9 @@ import pytest
 
 from bridge.model import Delivery
 from bridge.rules.compile import Rules
-from tests.flow.test_recoveries import Page
 from tests.support.club import Club
 from tests.support.fakes import RecordingClient, settle
+from tests.support.visits import Page
 
 
 @pytest.fixture

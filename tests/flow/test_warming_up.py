@@ -8,10 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bridge.rules.compile import Rules
-from tests.flow.test_recoveries import Page
-from tests.flow.test_replays import Log, cursor, sit, texts
 from tests.support.club import Club
 from tests.support.fakes import RecordingClient, settle
+from tests.support.visits import Log, Page, cursor, sit, texts
 
 
 @pytest.fixture
