@@ -183,11 +183,6 @@ class PrivateBroker:
         )
         self.rabbitmqctl("eval", f"{for_each} ok.")
 
-    def delete_vhost(self, *names: str) -> None:
-        """Remove virtual hosts with all that is in them, all in one call."""
-        for_each = "".join(f'rabbit_vhost:delete(<<"{name}">>, <<"private">>),' for name in names)
-        self.rabbitmqctl("eval", f"{for_each} ok.")
-
     def _scripts(self) -> Path:
         scripts = find_scripts()
         if scripts is None:
