@@ -109,10 +109,10 @@ async def _read_body(connection: Connection, request: web.Request) -> bytes:
     """The body of a POST; TimeoutError also when the connection is closed meanwhile."""
     try:
         async with asyncio.timeout(_BODY_SECONDS) as limit:
-            connection.polls.read(limit)
+            connection.polls.begin_body(limit)
             return await request.content.readexactly(request.content_length or 0)
     finally:
-        connection.polls.read(None)
+        connection.polls.end_body()
 
 
 def _check_post(request: web.Request, max_bytes: int) -> int:

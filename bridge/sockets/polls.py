@@ -94,9 +94,13 @@ class Polls:
             raise ProtocolError("overlapping_posts")
         self._posting = True
 
-    def read(self, limit: asyncio.Timeout | None) -> None:
-        """Its body is being read, which `limit` ends early; None: it has been."""
+    def begin_body(self, limit: asyncio.Timeout) -> None:
+        """Its body is being read; `limit` ends that early."""
         self._body = limit
+
+    def end_body(self) -> None:
+        """It has been read, or will not be."""
+        self._body = None
 
     def end_post(self) -> None:
         """The POST is over."""

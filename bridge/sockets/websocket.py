@@ -15,6 +15,8 @@ from bridge.sockets.frames import CLOSE, CONTINUATION, PING, PONG, TEXT, FrameEr
 from bridge.sockets.incoming import receive_binary, receive_text
 from bridge.sockets.messages import Message, encode_close, encode_pong
 
+_NORMAL: Final = 1000
+"""Close code of a websocket that has served its purpose (RFC 6455, section 7.4.1)."""
 _PROBE_SECONDS: Final = 10.0
 """How long a client may take over each step of its change to a websocket."""
 _BROKEN_SECONDS: Final = 1.0
@@ -106,7 +108,8 @@ class Websocket(Heir):
         """Begin the change of a connection that polls."""
         self._transport = transport
         if not self._connection.begin_probe(transport):
-            self._hang_up(transport, 1000)
+            transport.write(encode_close(_NORMAL))
+            transport.close()
             return
         self._step = _Step.PROBED
         self._limit_step()
@@ -185,7 +188,7 @@ class Websocket(Heir):
             if transport is not None and transport.get_write_buffer_size() <= FREELY:
                 transport.write(encode_pong(payload))
         elif kind == CLOSE:
-            self._end(1000)
+            self._end()
         elif self._step is not _Step.OPEN:
             self._take_step(payload if kind == TEXT else b"")
         elif kind == TEXT:
@@ -199,7 +202,7 @@ class Websocket(Heir):
         self._stop_timer()
         transport = self._transport
         if transport is None or self._connection.closed:
-            self._end(1000)
+            self._end()
         elif self._step is _Step.PROBED and data == PROBE:
             self._step = _Step.UPGRADING
             self._limit_step()
@@ -208,19 +211,19 @@ class Websocket(Heir):
         elif self._step is _Step.UPGRADING and data == UPGRADE:
             self.open(transport)
         else:
-            self._end(1000)
+            self._end()
 
     def _limit_step(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(_PROBE_SECONDS, self._end, 1000)
+        self._timer = asyncio.get_running_loop().call_later(_PROBE_SECONDS, self._end)
 
     # The end
 
-    def _end(self, code: int) -> None:
+    def _end(self) -> None:
         """The client closed it, or did not take the steps of its change."""
         step, self._step = self._step, _Step.OVER
         transport = self._transport
         if transport is not None and not self._connection.closed:
-            transport.write(encode_close(code))
+            transport.write(encode_close(_NORMAL))
         if transport is not None:
             transport.close()
         if step is _Step.OPEN:
@@ -243,10 +246,6 @@ class Websocket(Heir):
         if self._transport is not None:
             # Not at once: a client that is still sending would get a reset, and not the close frame.
             self._timer = asyncio.get_running_loop().call_later(_BROKEN_SECONDS, self._transport.abort)
-
-    def _hang_up(self, transport: asyncio.Transport, code: int) -> None:
-        transport.write(encode_close(code))
-        transport.close()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
