@@ -63,6 +63,7 @@ class App:
         self._tasks: set[asyncio.Task[None]] = set()
         self._warming_up = True
         self._draining = False
+        self._has_gap = self._sends_away = False
         self.failed: asyncio.Future[BaseException | None] | None = None
         """Set by `start`; done when a part that must run for ever has ended."""
 
@@ -177,7 +178,19 @@ class App:
         self.shared.invalid.begin_epoch()
         self._people.presence.new_epoch()
         self._clients.lost_and_found.begin_epoch()
-        self._begin(self._clients.sockets.send_away(), "send away")
+        self._has_gap = True
+        if not self._sends_away:
+            self._sends_away = True
+            self._begin(self._send_away(), "send away")
+
+    async def _send_away(self) -> None:
+        """Send all clients away; again if an epoch has begun meanwhile, as a queue may bring many at once."""
+        try:
+            while self._has_gap:
+                self._has_gap = False
+                await self._clients.sockets.send_away()
+        finally:
+            self._sends_away = False
 
     def _caught_up(self) -> None:
         self.reading.downlink.caught_up()

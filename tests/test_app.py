@@ -94,11 +94,32 @@ async def test_an_address_in_use_is_an_os_error(tmp_path: Path) -> None:
         await app.stop()
 
 
-async def test_what_a_new_epoch_begins_is_let_go_of_when_it_is_done(app: App) -> None:
-    """A queue that is read too slowly may bring one each time that it drops something."""
-    for _ in range(20):
+async def test_clients_are_sent_away_once_for_epochs_that_begin_together(app: App) -> None:
+    """By one task, which is gone when it is done: a queue that drops events begins one with each drop."""
+    before = len(app._tasks)
+    async with aiohttp.ClientSession() as session:
+        for _ in range(2):
+            await open_polling(session, app.config)
+        for _ in range(20):
+            app._begin_epoch()
+        assert len(app._tasks) == before + 1
+        await until(lambda: count_sent_away(app) == 1)
+        await open_polling(session, app.config)  # between the two
         app._begin_epoch()
-    names = [task.get_name() for task in app._tasks]
-    assert names.count("send away") == 20
-    await until(lambda: "send away" not in [task.get_name() for task in app._tasks])
-    assert len(app._tasks) == len(names) - 20
+        assert len(app._tasks) == before + 1
+        await until(lambda: count_sent_away(app) == 3)
+    await until(lambda: len(app._tasks) == before)
+    app._begin_epoch()
+    assert len(app._tasks) == before + 1
+
+
+async def open_polling(session: aiohttp.ClientSession, config: Config) -> None:
+    """Open a connection that polls."""
+    async with session.get(url(config, "/socket.io/?EIO=4&transport=polling")) as response:
+        assert response.status == 200
+
+
+def count_sent_away(app: App) -> float:
+    """How many connections were closed since an epoch began."""
+    labels = {"reason": "new_epoch"}
+    return app.metrics.registry.get_sample_value("bridged_closed_total", labels) or 0.0

@@ -33,6 +33,7 @@ from bridge.config.model import Amqp
 from bridge.flow.ports import HandleBatch
 from bridge.model import INSTANCES_EXCHANGE, LOG_EXCHANGE
 from bridge.telemetry.metrics import Metrics
+from bridge.telemetry.sparing import Sparing
 
 log = structlog.get_logger(__name__)
 
@@ -71,6 +72,7 @@ class QueueReader:
         self._number = 0
         """Of the last delivery; 0 stays free, since it would say that nothing was ever before it."""
         self._salt = secrets.randbits(32)
+        self._sparing = Sparing()
         self.handled = Redelivery(config.prefetch)
         """What may arrive again."""
 
@@ -142,7 +144,8 @@ class QueueReader:
 
     def _begin_epoch(self, name: str, meaning: str) -> None:
         self._restarts.labels("new_epoch").inc()
-        log.warning("log.new_epoch", queue=name, meaning=meaning)
+        if self._sparing.may_say(meaning, asyncio.get_running_loop().time()):
+            log.warning("log.new_epoch", queue=name, meaning=meaning)
         self._salt = secrets.randbits(32)
         self._on_new_epoch()
 
