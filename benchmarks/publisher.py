@@ -1,5 +1,6 @@
 """Publishes events over one plain AMQP connection, many in one write, paced or as fast as they are taken."""
 
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -16,6 +17,9 @@ _AT_BASE: Final = 1_000_000_000_000_000
 _CHUNK: Final = 100
 """Events of one write, when they are not paced."""
 _CHANNEL: Final = 1
+_AHEAD: Final = 65_535
+"""Events that a consumer may be sent without an acknowledgement."""
+_TIME: Final = re.compile(rb'"at":(\d+),')
 _ID: Final = b"0" * 16
 _REST: Final = (
     b',"project_name":"apollo","task_id":"task-0042","status":"running","progress":41.5,'
@@ -149,6 +153,27 @@ def declare_exchanges(url: str, queue: str) -> None:
         _await(connection, commands.Queue.BindOk)
     finally:
         connection.close()
+
+
+def consume(url: str, queue: str, kind: str) -> socket.socket:
+    """Let the broker send all events of a new queue, or stream, from now on; nothing is acknowledged."""
+    connection = _sign_in(url)
+    declare = commands.Queue.Declare(queue=queue, durable=True, arguments={"x-queue-type": kind})
+    _send(connection, declare, _CHANNEL)
+    _await(connection, commands.Queue.DeclareOk)
+    _send(connection, commands.Queue.Bind(queue=queue, exchange="bench.events", routing_key="#"), _CHANNEL)
+    _await(connection, commands.Queue.BindOk)
+    _send(connection, commands.Basic.Qos(prefetch_count=_AHEAD), _CHANNEL)
+    _await(connection, commands.Basic.QosOk)
+    _send(connection, commands.Basic.Consume(queue=queue), _CHANNEL)
+    _await(connection, commands.Basic.ConsumeOk)
+    return connection
+
+
+def take_times(received: bytes) -> tuple[list[int], bytes]:
+    """The times of all bodies in what was received, as `begin_body` took them; what is left behind them."""
+    found = list(_TIME.finditer(received))
+    return [int(one[1]) - _AT_BASE for one in found], received[found[-1].end() :] if found else received
 
 
 def _sign_in(url: str) -> socket.socket:

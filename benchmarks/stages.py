@@ -1,17 +1,13 @@
 """`python -m benchmarks.stages`: what an event for one of 1,000 clients costs, stage by stage.
 
 The bridge's own parts, put together as the daemon does, take what RabbitMQ would send them; no broker,
-client or network takes part. What the kernel charges for the write stands beside it. Run in two checkouts in
-turn, it tells them apart. For docs/profile.md.
+client or network takes part. Run in two checkouts in turn, it tells them apart. For docs/profile.md.
 
 Variables: BATCH=20, events that come at once; BATCHES=1500.
 """
 
 import gc
-import multiprocessing
 import os
-import selectors
-import socket
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,7 +18,7 @@ import msgspec
 from msgspec import Struct
 from pamqp import commands, frame, header
 
-from benchmarks.publisher import BODY_BYTES, REST_OF_BODY, begin_body
+from benchmarks.publisher import REST_OF_BODY, begin_body
 from benchmarks.report import describe_machine
 from benchmarks.servers import HERE
 from bridge.amqp.deliveries import to_stream_delivery
@@ -37,10 +33,6 @@ from bridge.wiring import Broker, People, Reading, Shared
 
 _ROOMS: Final = 1000
 _RUNS: Final = 5
-_FRAME: Final = bytes(BODY_BYTES + 30)
-"""As long as what a client is sent for one event."""
-_PAUSE: Final = 0.001
-"""Seconds between two batches of writes, in which the readers come to rest."""
 
 
 class _Direct:
@@ -123,7 +115,6 @@ def main(environ: Mapping[str, str]) -> None:
             median(lambda costs: costs.handle - costs.plan - costs.send),
         ),
         ("**all of it**", median(lambda costs: costs.parse + costs.convert + costs.handle)),
-        ("the kernel: one write to one of 1,000 sockets", statistics.median(_write(batch, batches))),
     ]
     print(f"{describe_machine()}\n\n{batch} events at once.\n\n| stage | us per event |\n|---|---:|")
     for name, microseconds in rows:
@@ -205,43 +196,6 @@ def _contents(parser: Parser, chunk: bytes) -> list[Content]:
 
 def _nothing() -> None:
     """Nobody waits for the log to be read."""
-
-
-def _write(batch: int, batches: int) -> Iterator[float]:
-    """Microseconds of this process for one write, run by run, while another process reads."""
-    with socket.create_server(("127.0.0.1", 0), backlog=_ROOMS) as server:
-        port: int = server.getsockname()[1]
-        reader = multiprocessing.get_context("spawn").Process(target=_read, args=(port,), daemon=True)
-        reader.start()
-        sockets = [server.accept()[0] for _ in range(_ROOMS)]
-    for connection in sockets:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setblocking(False)
-    for _ in range(_RUNS):
-        spent = 0.0
-        for begin in range(0, batch * batches, batch):
-            clock = _Clock()
-            for number in range(begin, begin + batch):
-                sockets[number % _ROOMS].send(_FRAME)
-            spent += clock.lap()
-            time.sleep(_PAUSE)
-        yield spent / (batch * batches) * 1e6
-    for connection in sockets:
-        connection.close()
-    reader.join()
-
-
-def _read(port: int) -> None:
-    """Read all connections until they end."""
-    selector = selectors.DefaultSelector()
-    for _ in range(_ROOMS):
-        selector.register(socket.create_connection(("127.0.0.1", port)), selectors.EVENT_READ)
-    while selector.get_map():
-        for key, _ in selector.select():
-            connection = cast(socket.socket, key.fileobj)
-            if not connection.recv(65_536):
-                selector.unregister(connection)
-                connection.close()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.floor import measure_way, measure_writes
 from benchmarks.goals import compare_with_goals
 from benchmarks.load import BenchError, Load, compile_load
 from benchmarks.plot import Line, draw_plot
@@ -63,7 +64,7 @@ def test_workers_are_measured_too() -> None:
 
 
 def test_the_stages_of_an_event_are_measured() -> None:
-    """For docs/profile.md: each stage, their sum, and the kernel's share."""
+    """For docs/profile.md: each stage, and their sum."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.stages"],
         cwd=ROOT,
@@ -76,8 +77,16 @@ def test_the_stages_of_an_event_are_measured() -> None:
     assert done.returncode == 0, done.stderr
     figures = dict(re.findall(r"^\| (.*) \| (-?[\d.]+) \|$", done.stdout, re.M))
     stages = [float(figure) for figure in figures.values()]
-    assert len(stages) == 8
+    assert len(stages) == 7
     assert float(figures["**all of it**"]) == pytest.approx(sum(stages[:6]), rel=0.3)
+
+
+def test_what_nobody_can_save_is_measured(amqp_url: str) -> None:
+    """The kernel's part of a write and of an answer, and the broker's of the way; for docs/profile.md."""
+    for answered in (False, True):
+        assert all(figure > 0 for figure in measure_writes(answered=answered, batches=20))
+    for kind in ("stream", "classic"):
+        assert 0 < measure_way(amqp_url, kind, events=100) < 10_000
 
 
 @pytest.mark.parametrize("rival", ["stock", "node"])
