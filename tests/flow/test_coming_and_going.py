@@ -63,6 +63,10 @@ class Model:
             return Code.BANNED
         return Code.TOO_MANY_CONNECTIONS if len(self.connections(user) - {connection}) >= 2 else None
 
+    def expiry(self, lifetime: float) -> float:
+        """When a token that is issued now ends: tokens tell times in whole seconds."""
+        return (self.now + lifetime) // 1
+
     def at_table(self, table: str) -> set[str]:
         """The users that are there, or were a moment ago."""
         sitting = {guest.user for guest in self.guests.values() if table in guest.tables and guest.user}
@@ -136,7 +140,7 @@ class ComingAndGoing(RuleBasedStateMachine):
             namespace=namespace,
             connection=connection,
             since=self.model.now,
-            expires_at=self.model.now + lifetime,
+            expires_at=self.model.expiry(lifetime),
         )
         return client
 
@@ -149,7 +153,7 @@ class ComingAndGoing(RuleBasedStateMachine):
         if guest is None or guest.user not in (None, user):
             return
         if self.model.refusal(user, guest.connection) is None:
-            guest.user, guest.expires_at = user, self.model.now + 30
+            guest.user, guest.expires_at = user, self.model.expiry(30)
 
     @rule(client=clients, table=st.sampled_from(TABLES))
     def sit(self, client: RecordingClient, table: str) -> None:
