@@ -87,7 +87,8 @@ class Shared:
     def __init__(self, broker: Broker) -> None:
         config = broker.rules.config
         log_name = self.log_name = _name_log(config)
-        self.log_messages, self.control_messages = OwnMessages(log_name), OwnMessages(log_name)
+        self.log_messages = OwnMessages(log_name)
+        self.control_messages = OwnMessages(log_name, from_people=True)
         self.presence_messages, self.peer_messages = OwnMessages(log_name), OwnMessages(log_name)
         self.writer = OwnWriter(broker.publisher, log_name, time.time)
         self.instances = Instances(

@@ -83,6 +83,11 @@ class Evict(_Order, frozen=True, kw_only=True):
     user: User | None = None
     tenant: Tenant | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse, at the decoding, a tenant without a user: it would empty the room of all tenants."""
+        if self.tenant is not None and self.user is None:
+            raise ValueError("give `user` beside `tenant`: a room cannot be emptied of a whole tenant")
+
 
 Covers = Callable[[str, str], bool]
 """Whether an order is about a session of this identity in this concrete namespace."""
@@ -162,9 +167,9 @@ class Control:
 
     def _revoke(self, order: Revoke, delivery: Delivery, now: float) -> Sequence[Emission]:
         identity = self._to_identity(order.user, order.tenant)
-        time = _time_of(delivery, now)
+        time, stamped = _time_of(delivery, now)
         until = LATEST_TIME if order.until is None else _to_seconds(order.until)
-        verdict = Verdict(time=time, until=until, stamped=delivery.timestamp is not None)
+        verdict = Verdict(time=time, until=until, stamped=stamped)
         if self._revocations.put(identity, verdict, now):
             ended = 0
             for session in self._sessions_of(Selection(identity=identity)):
@@ -178,9 +183,9 @@ class Control:
 
     def _ban(self, order: Ban, delivery: Delivery, now: float) -> Sequence[Emission]:
         identity = self._to_identity(order.user, order.tenant)
-        time = _time_of(delivery, now)
+        time, stamped = _time_of(delivery, now)
         until = time + (order.seconds or 0.0) if order.until is None else _to_seconds(order.until)
-        verdict = Verdict(time=time, until=until, stamped=delivery.timestamp is not None)
+        verdict = Verdict(time=time, until=until, stamped=stamped)
         if self._exclusions.put((order.system or "", identity), verdict, now):
             selection = Selection(identity=identity, system=order.system)
             ended = 0
@@ -260,13 +265,16 @@ class Control:
             log.info("control.obeyed", key=delivery.routing_key, user=order.user, clients=clients)
 
 
-def _time_of(delivery: Delivery, now: float) -> float:
-    """When an order was given: by its own word, if that is credible; in whole seconds, as AMQP has them.
+def _time_of(delivery: Delivery, now: float) -> tuple[float, bool]:
+    """When an order was given, in whole seconds, as AMQP has them, and whether by its own word.
 
-    A little in the future it is: the operator's clock may be the right one, and this instance's slow.
+    That must be credible. A little in the future it is: the operator's clock may be the right one, and this
+    instance's slow.
     """
     given = delivery.timestamp
-    return (now if given is None or given > now + _SKEW else given) // 1
+    if given is None or given > now + _SKEW:
+        return now // 1, False
+    return given // 1, True
 
 
 def _to_seconds(moment: Moment) -> float:

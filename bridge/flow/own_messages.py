@@ -34,11 +34,15 @@ class OwnMessages:
     is none stops nothing, and a key that nobody takes is passed over: a newer version may have sent it.
     """
 
-    def __init__(self, log_name: str | None = None) -> None:
-        """`log_name` is the log of this instance; messages for that of others are passed over."""
+    def __init__(self, log_name: str | None = None, *, from_people: bool = False) -> None:
+        """`log_name` is the log of this instance; messages for that of others are passed over.
+
+        `from_people`: keys are typed by hand, so that the log tells of one that nobody takes.
+        """
         self._log_name = log_name
+        self._from_people = from_people
         self._takers: dict[str, TakeOwn] = {}
-        self._sparing = Sparing()  # asked about keys that somebody takes, no others
+        self._sparing = Sparing()  # asked about keys that somebody takes, and all others as one
 
     def register(
         self, key: str, body: type[T], take: Callable[[T, Delivery, float], Sequence[Emission]]
@@ -50,23 +54,27 @@ class OwnMessages:
     def take(self, delivery: Delivery, now: float) -> Sequence[Emission]:
         """Carry out one message at `now` (epoch seconds); the emissions that it leads to."""
         taker = self._takers.get(delivery.routing_key)
-        if taker is None or delivery.headers.get(LOG_HEADER, self._log_name) != self._log_name:
+        if delivery.headers.get(LOG_HEADER, self._log_name) != self._log_name:
+            return ()
+        if taker is None:
+            if self._from_people and self._sparing.may_say(None, now):
+                self._warn(delivery, f"there is no such key (known: {', '.join(sorted(self._takers))})")
             return ()
         try:
             return taker(delivery, now)
         except (msgspec.DecodeError, RecursionError) as error:  # too deep is not readable either
             if self._sparing.may_say(delivery.routing_key, now):
-                log.warning(
-                    "own_message.unreadable",
-                    exchange=delivery.exchange,
-                    key=delivery.routing_key,
-                    reason=str(error),
-                )
+                self._warn(delivery, str(error))
         except Exception:
             # The log's top: one message's fault must not stop what is behind it.
             if self._sparing.may_say(delivery.routing_key, now):
                 log.exception("own_message.failed", exchange=delivery.exchange, key=delivery.routing_key)
         return ()
+
+    def _warn(self, delivery: Delivery, reason: str) -> None:
+        log.warning(
+            "own_message.unreadable", exchange=delivery.exchange, key=delivery.routing_key, reason=reason
+        )
 
 
 class OwnWriter:

@@ -282,6 +282,8 @@ async def test_of_what_the_log_holds_from_before_the_start_only_revocations_and_
         ("user.ban", {"user": "ann", "seconds": 5, "until": 9e9}),
         ("user.disconnect", {"user": "ann", "systm": "portal"}),
         ("room.evict", {"room": ""}),
+        ("room.evict", {"room": "table:1", "tenant": "acme"}),
+        ("user.bann", {"user": "ann", "seconds": 5}),
     ],
 )
 async def test_an_order_that_cannot_be_read_is_not_obeyed_in_part(
@@ -292,6 +294,7 @@ async def test_an_order_that_cannot_be_read_is_not_obeyed_in_part(
     with capture_logs() as logs:
         await order(club, key, **body)
     assert not ann.is_gone
+    assert club.memberships.members("/hall", "table:1") == (ann,)
     assert [record["event"] for record in logs] == ["own_message.unreadable"]
     assert await refusal(club, club.token("ann")) is None
 

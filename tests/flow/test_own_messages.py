@@ -42,6 +42,19 @@ def test_what_nobody_takes_and_what_cannot_be_read_lead_to_nothing() -> None:
         assert messages.take(_deliver("house.tell", body), 5.0) == ()
 
 
+def test_a_key_that_people_mistyped_is_told_of() -> None:
+    """Once a minute, however many keys there are; between instances it may be that of a newer version."""
+    for from_people in (False, True):
+        messages = OwnMessages("log", from_people=from_people)
+        messages.register("house.tell", Tell, lambda tell, delivery, now: [_EMISSION])
+        with capture_logs() as logs:
+            messages.take(_deliver("house.tel", b'{"word":"hi"}'), 5.0)
+            messages.take(_deliver("house.tall", b'{"word":"hi"}'), 6.0)
+        assert [(entry["key"], entry["reason"]) for entry in logs] == (
+            [("house.tel", "there is no such key (known: house.tell)")] if from_people else []
+        )
+
+
 def test_a_fault_of_the_taker_stops_nothing() -> None:
     def fail(tell: Tell, delivery: Delivery, now: float) -> Sequence[Emission]:
         raise KeyError(tell.word)

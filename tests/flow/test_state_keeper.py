@@ -242,6 +242,24 @@ async def test_an_order_without_a_time_grows_no_younger_by_being_read_again(club
         assert verdict.time == given
 
 
+async def test_a_time_that_cannot_be_is_no_time(club: Club, other: Club) -> None:
+    """Milliseconds, say: a copy tells when the order was given, and no start makes it younger."""
+    orders = [
+        order("user.revoke", at=club.clock.wall * 1000, user="ann"),
+        order("user.ban", at=club.clock.wall * 1000, user="bob", seconds=60),
+    ]
+    club.downlink.handle(orders)
+    given = club.clock.wall
+    written = [to_copy(message) for message in await run_once(club)]
+    assert [message.routing_key for message in written] == ["user.revoke", "user.ban"]
+    await club.clock.advance(30)
+    read(other, *orders, *written)
+    verdict = other.revocations.get("ann", club.clock.wall)
+    assert verdict is not None
+    assert verdict.time == given
+    assert other.exclusions.ends("hall", "bob", club.clock.wall) == given + 60
+
+
 async def test_an_order_that_has_no_copy_yet_is_the_same_in_the_state(club: Club) -> None:
     """After a gap nobody's session ends for it again, and a ban is no longer than it was."""
     orders = [order("user.revoke", at=None, user="ann"), order("user.ban", at=None, user="bob", seconds=60)]
