@@ -17,6 +17,7 @@ from bridge.rules.words import is_id
 
 _EMPTY: Final = Raw(b"{}")
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Raw])
+_OBJECT_OR_NULL: Final = msgspec.json.Decoder(dict[str, Raw] | None)
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]")
 _FIELD: Final = re.compile(r"Object (?:missing required|contains unknown) field `([^`]{1,128})`")
 
@@ -66,7 +67,7 @@ def _decode_args(
 ) -> Body | Refuse:
     """Decode arguments that are the fields of one Struct, in order; bytes are attachments, never text.
 
-    Where rooms are joined there may be one more, an object with `since` alone.
+    Where rooms are joined there may be one more, an object with `since` alone, or nothing.
     """
     since: Since | None = None
     if SINCE in rule.dropped and len(args) == len(names) + 1:
@@ -93,14 +94,19 @@ def _decode_args(
 
 
 def _decode_last(arg: Argument) -> Since | Refuse | None:
-    """The `{since}` behind the arguments of a command that joins rooms."""
-    try:
-        fields = _OBJECT.decode(arg) if isinstance(arg, Raw) else {}
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        fields = {}
-    if fields.keys() != {SINCE}:
-        return to_validation_refuse(f'Expected nothing behind the arguments, or {{"{SINCE}": ...}}')
-    return _decode_since(fields)
+    """The `{since}` behind the arguments of a command that joins rooms; `{}` and null say nothing.
+
+    They are what JavaScript makes of a client's `{since: undefined}` and of an option that is left out.
+    """
+    if isinstance(arg, Raw):
+        try:
+            fields = _OBJECT_OR_NULL.decode(arg) or {}
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            pass
+        else:
+            if fields.keys() <= {SINCE}:
+                return _decode_since(fields)
+    return to_validation_refuse(f'Expected nothing behind the arguments, or {{"{SINCE}": ...}}')
 
 
 def _decode_without_dropped(rule: CommandRule, schema: Schema, raw: Raw) -> Body | Refuse | None:

@@ -153,12 +153,19 @@ def test_a_command_that_joins_takes_since(joining: Rules, command: str, args: li
 
 
 def test_since_may_be_a_cursor_or_null(joining: Rules) -> None:
-    """Null is as if it were left out."""
+    """Null is as if it were left out, and so is all that JavaScript makes of what is not set."""
     plan = send(joining, "/shop", "watch", {"board": "b", "since": "12-0a0b0c0d"})
     assert isinstance(plan, CommandPlan)
     assert plan.since == Cursor(Place(12, 0x0A0B0C0D))
-    for args in ([{"board": "b", "since": None}], [{"board": "b"}]):
-        plan = send(joining, "/shop", "watch", *args)
+    for command, args in (
+        ("watch", [{"board": "b", "since": None}]),
+        ("watch", [{"board": "b"}]),
+        ("look", ["b", {"since": None}]),
+        ("look", ["b", {}]),
+        ("look", ["b", None]),
+        ("look", ["b"]),
+    ):
+        plan = send(joining, "/shop", command, *args)
         assert isinstance(plan, CommandPlan)
         assert plan.since is None
 
@@ -195,7 +202,7 @@ def test_a_since_that_is_none_is_refused(joining: Rules, since: object) -> None:
         assert found.details[0]["path"] == ["since"]
 
 
-@pytest.mark.parametrize("last", [{}, {"since": "30s", "more": 1}, [], None, "30s", b"30s"])
+@pytest.mark.parametrize("last", [{"more": 1}, {"since": "30s", "more": 1}, [], False, "30s", b"30s"])
 def test_nothing_but_since_may_stand_behind_the_arguments(joining: Rules, last: object) -> None:
     """Two arguments are one too many, unless the second says since when."""
     found = send(joining, "/shop", "look", "b", last)
