@@ -1,5 +1,6 @@
 """A short visit to the broker, for commands that publish or look: connect, do one thing, go."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -21,6 +22,8 @@ from bridge.config.model import Amqp
 @asynccontextmanager
 async def open_channel(amqp: Amqp, *, confirms: bool = False) -> AsyncIterator[AbstractChannel]:
     """A channel with publisher confirms or without; CliError when the broker does not answer or refuses."""
+    # What it would say of a broker that does not answer stands in our own message, in words for people.
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)
     address = parse_address(amqp.url)
     place = f"{address.host}:{address.port}"
     try:

@@ -15,6 +15,14 @@ from bridge.cli.exits import CliError, Exit
 from bridge.cli.terminal import Terminal, escape
 
 _ACK_TIMEOUT: Final = 15.0
+_TOKEN_HINT: Final = "`bridged token` makes one for --token"  # noqa: S105  no secret
+_HINTS: Final = {
+    "UNKNOWN_NAMESPACE": "`bridged check` lists the namespaces of the daemon's configuration",
+    "FORBIDDEN": "`bridged token` makes a token of other claims, such as --projects or --permissions",
+    "NOT_AUTHENTICATED": _TOKEN_HINT,
+    "INVALID_TOKEN": f"{_TOKEN_HINT}, if JWT_SECRET is the daemon's",
+}
+"""What to do about a refusal, by its code; about any other the server's words say enough."""
 
 
 def _pair(_kind: object, tokens: Sequence[Token]) -> list[tuple[str, str]]:
@@ -102,6 +110,9 @@ class _Listener:
             await self._client.disconnect()
         if self._broken_pipe is not None:
             raise self._broken_pipe
+        if self._code is Exit.REFUSED and token is None:
+            message = f"{self._namespace}: the server ended the connection, which had no token"
+            raise CliError(Exit.REFUSED, message, _TOKEN_HINT)
         return self._code
 
     async def _send(self, event: str, argument: object) -> None:
@@ -144,9 +155,9 @@ class _Listener:
     def _explain(self, server: str, error: Exception) -> CliError:
         if isinstance(self._refusal, dict) and "message" in self._refusal:
             data = self._refusal.get("data")
-            code = f" ({data['code']})" if isinstance(data, dict) and "code" in data else ""
-            message = f"{self._namespace} is refused: {self._refusal['message']}{code}"
-            return CliError(Exit.REFUSED, message, "`bridged token` makes a token for --token")
+            code = str(data.get("code", "")) if isinstance(data, dict) else ""
+            message = f"{self._namespace} is refused: {self._refusal['message']}{code and f' ({code})'}"
+            return CliError(Exit.REFUSED, message, _HINTS.get(code, ""))
         return CliError(Exit.UNREACHABLE, f"{server} cannot be reached: {error}", "is the daemon running?")
 
     def _print(self, name: str, text: str) -> None:

@@ -85,7 +85,11 @@ def _read(file: str, command: str) -> bytes:
     if file == "-":
         if sys.stdin.isatty():
             raise CliError(Exit.USAGE, "the list of bindings is missing", f"give it: {command}")
-        return sys.stdin.buffer.read()
+        if not (text := sys.stdin.buffer.read()).strip():
+            raise CliError(
+                Exit.USAGE, "the list of bindings is empty: did rabbitmqctl fail?", f"give it: {command}"
+            )
+        return text
     try:
         return Path(file).read_bytes()
     except OSError as error:

@@ -168,12 +168,24 @@ class _Decoder:
             return convert(_plain(value), wanted, strict=not isinstance(value, Substituted))
         except ValidationError:
             shown = "the value" if secret else _show(value)
-            hint = " (put it in quotes)" if wanted is str and not isinstance(value, dict | list) else ""
+            hint = _hint_at_quotes(value) if wanted is str else ""
             return self._report(path, f"{shown} is not {_name(wanted)}{hint}")
 
     def _report(self, path: str, message: str) -> object:
         self.faults.append(Fault(file=self._file, path=path, message=message))
         return FAULTY
+
+
+def _hint_at_quotes(value: object) -> str:
+    """What to do where text is wanted; `{name}` without quotes is a mapping for YAML."""
+    match value:
+        case dict():
+            names = list(value) if list(value.values()) == [None] else []
+            return f' (put a template in quotes: "{{{names[0]}}}")' if names else ""
+        case list():
+            return ""
+        case _:
+            return " (put it in quotes)"
 
 
 def _plain(value: object) -> object:

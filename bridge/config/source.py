@@ -64,9 +64,15 @@ def read_yaml(path: Path, file: str) -> tuple[object, list[Fault]]:
 
 
 def _describe(error: yaml.MarkedYAMLError) -> str:
-    mark = error.problem_mark or error.context_mark
+    mark, context = error.problem_mark or error.context_mark, error.context_mark
     place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    return f"{place}{error.problem or error.context or 'is no YAML'}"
+    text = f"{place}{error.problem or error.context or 'is no YAML'}"
+    if "'\\t'" in text:
+        return f"{text} (YAML is indented with spaces)"
+    if mark and context and error.context and context.line < mark.line:
+        # A quote or bracket that is never closed is noticed lines later, mostly at the end of the file.
+        return f"{text} ({error.context} that begins in line {context.line + 1})"
+    return text
 
 
 def _fault(file: str, path: str, message: str) -> Fault:

@@ -1,6 +1,7 @@
 """The command line as a whole: help, wrong usage, and what a newcomer meets first."""
 
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -141,12 +142,29 @@ def test_a_port_in_use_is_exit_code_5_and_names_another() -> None:
 
 def test_a_reader_that_has_enough_is_no_error() -> None:
     """`bridged check | head -1` ends without a word on standard error."""
-    import subprocess
-
     command = f"{sys.executable} -m bridge docs --output - | head -1"
     done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=False)  # noqa: S603
     assert done.stdout == "# Configuration\n"
     assert done.stderr == ""
+
+
+def test_ctrl_c_while_it_is_loaded_is_exit_code_130() -> None:
+    """Without a traceback of imports, which take some tenths of a second."""
+    script = """
+import os, signal, sys
+
+class CtrlC:
+    def find_spec(self, name, path=None, target=None):
+        if name == "cyclopts":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, CtrlC())
+sys.argv = ["bridged", "--version"]
+from bridge.cli import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)  # noqa: S603
+    assert (done.returncode, done.stdout, done.stderr) == (Exit.INTERRUPTED, "", "")
 
 
 def test_a_fault_of_the_bridge_is_exit_code_70(

@@ -81,7 +81,27 @@ def test_a_refused_namespace_is_exit_code_4_with_the_servers_words(daemon: Daemo
     assert done.returncode == Exit.REFUSED
     assert "/project/apollo is refused: " in done.stderr
     assert "(FORBIDDEN)" in done.stderr
+    assert "--projects" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_namespace_that_is_not_there_is_no_matter_of_tokens(daemon: Daemon) -> None:
+    """The hint names the command that lists them."""
+    done = run_bridged("listen", f"{daemon.url}/nowhere", "--token", make_token("ada"))
+    assert done.returncode == Exit.REFUSED
+    assert "(UNKNOWN_NAMESPACE)" in done.stderr
+    assert "bridged check" in done.stderr
+    assert "bridged token" not in done.stderr
+
+
+def test_who_forgot_the_token_is_told_so_where_one_may_sign_in_late(daemon: Daemon) -> None:
+    """The connection succeeds at first; the server ends it, and the hint says what it lacked."""
+    attempts = ["--emit", "authenticate", '{"token": "none"}'] * 5  # after which nobody need wait 10 s
+    done = run_bridged("listen", f"{daemon.url}/project/apollo", *attempts)
+    assert "connected" in done.stdout
+    assert done.returncode == Exit.REFUSED
+    assert "had no token" in done.stderr
+    assert "bridged token" in done.stderr
 
 
 def test_a_server_that_is_not_there_is_exit_code_3() -> None:

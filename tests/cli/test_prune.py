@@ -114,6 +114,7 @@ def test_the_list_of_the_management_plugin_will_do(
         ("source_name\tsource_kind", Exit.USAGE, "this is no list of bindings in JSON"),
         ("\xff", Exit.USAGE, "this is no list of bindings in JSON"),
         ('[{"source_name": "x"}]', Exit.USAGE, "lacks its source, its destination or its routing key"),
+        (" \n", Exit.USAGE, "the list of bindings is empty: did rabbitmqctl fail?"),
         ("[]", Exit.REFUSED, 'no binding of "bridge.events"'),
     ],
 )

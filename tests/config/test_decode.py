@@ -137,6 +137,10 @@ def test_faults_of_bridge_yaml(value: object, fault: str) -> None:
         ({"allow": [{"a": [1]}]}, "allow[0].a[0]: 1 is not text"),
         ({"allow": "x"}, 'allow: "x" is not a mapping or a list'),
         ({"commands": {"c": {"emit": {"a": 1, "b": 2}}}}, "commands.c.emit: 2 events: exactly one event"),
+        (
+            {"events": {"a.{b}": {"as": {"b": None}}}},
+            'events.a.{b}.as: a mapping is not text (put a template in quotes: "{b}")',
+        ),
         ({"commands": {"c": {"emit": {}}}}, "commands.c.emit: 0 events: exactly one event"),
         ({"commands": {"c": {"emit": "a"}}}, 'commands.c.emit: "a": exactly one event'),
         ({"errors": {"events": {"*": {}}}}, "errors.events.*: 0 events"),

@@ -53,6 +53,16 @@ def test_values(tmp_path: Path, text: str, expected: object) -> None:
         ("a: &x [*x]", "a.yaml: a[0]: an alias stands inside its own anchor"),
         ("a: *x", "a.yaml: line 1, column 4: found undefined alias"),
         ("a: [1", "a.yaml: line 1, column 6"),
+        (
+            "a:\n\tb: 1",
+            "a.yaml: line 2, column 1: found character '\\t' that cannot start any token"
+            " (YAML is indented with spaces)",
+        ),
+        (
+            'a: 1\nb: "c\nd: 2\n',
+            "a.yaml: line 4, column 1: found unexpected end of stream"
+            " (while scanning a quoted scalar that begins in line 2)",
+        ),
         ("a: {<<: 1}", 'a.yaml: a: "<<" merges a mapping'),
         ("", "a.yaml: is empty"),
         ("# all of it is commented out\n---\n", "a.yaml: is empty"),
