@@ -30,9 +30,24 @@ class NoBrokerError(Exception):
     """There is no broker; the message says what to do."""
 
 
+class Found:
+    """A broker that answers, and how to have it back when it is our own and has ended."""
+
+    def __init__(self, url: str, private: PrivateBroker | None = None) -> None:
+        self.url = url
+        self._private = private
+
+    def keep_up(self, say: Callable[[str], None]) -> None:
+        """Start a private broker again that ended by itself; BrokerError where it does not come."""
+        if self._private is not None and not self._private.running:
+            say("broker: it ended by itself; starting it again")
+            self._private.restart()
+            say("broker: it is back")
+
+
 @contextlib.contextmanager
-def broker(folder: Path, environ: Mapping[str, str], say: Callable[[str], None]) -> Iterator[str]:
-    """The AMQP URL of a broker that answers; one that was started for this is stopped at the end.
+def broker(folder: Path, environ: Mapping[str, str], say: Callable[[str], None]) -> Iterator[Found]:
+    """A broker that answers; one that was started for this is stopped at the end.
 
     Call it from the main thread (see PrivateBroker).
     """
@@ -40,24 +55,24 @@ def broker(folder: Path, environ: Mapping[str, str], say: Callable[[str], None])
         if (fault := _sign_in(url)) is not None:
             raise NoBrokerError(f"AMQP_URL is set, but no broker can be used there: {fault}")
         say("broker: the one of AMQP_URL")
-        yield url
+        yield Found(url)
     elif _answers_here() or (_install() and _answers_here()):  # Debian may start what it installs
         say("broker: the one on localhost:5672")
-        yield _LOCAL
+        yield Found(_LOCAL)
     elif find_scripts() is not None:
         say(f"broker: starting a private RabbitMQ in {folder}")
         private = PrivateBroker(folder)
         try:
             private.start()
             say(f"broker: AMQP_URL={private.url}/")
-            yield f"{private.url}/"
+            yield Found(f"{private.url}/", private)
         finally:
             private.stop()
     elif _docker_works():
         say(f"broker: starting {_IMAGE} in docker")
         with run_container() as url:
             say(f"broker: AMQP_URL={url}")
-            yield url
+            yield Found(url)
     else:
         raise NoBrokerError(_NONE)
 

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Final
 
 from dev.broker import BrokerError
-from dev.find_broker import NoBrokerError, broker
+from dev.find_broker import Found, NoBrokerError, broker
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _STATE: Final = _ROOT / ".run"
@@ -62,13 +62,13 @@ def _run(environ: Mapping[str, str]) -> None:
     open_port = _find_port(port + 1)
     secret = environ.get("JWT_SECRET") or make_secret(_STATE)
     with contextlib.ExitStack() as stack:
-        url = stack.enter_context(broker(_STATE / "rabbitmq", environ, _say))
+        found = stack.enter_context(broker(_STATE / "rabbitmq", environ, _say))
         pages = [f"http://{host}:{each}" for host in ("localhost", "127.0.0.1") for each in (port, open_port)]
         settings = {
             "CORS_ORIGINS": ", ".join([*pages, "null"]),  # `null` is the client page opened from disk
             "CLIENT_PAGE": "true",
             **environ,
-            "AMQP_URL": url,
+            "AMQP_URL": found.url,
             "JWT_SECRET": secret,
         }
         processes = {}
@@ -86,7 +86,7 @@ def _run(environ: Mapping[str, str]) -> None:
         for name, file in _SERVICES.items():
             start(f"example {name}", sys.executable, f"examples/{file}")
         _greet(port, open_port, settings)
-        _supervise(processes)
+        _supervise(processes, found)
 
 
 def _free_port(text: str) -> int:
@@ -187,8 +187,10 @@ def _greet(port: int, open_port: int, environ: Mapping[str, str]) -> None:
     )
 
 
-def _supervise(processes: Mapping[str, subprocess.Popen[bytes]]) -> None:
+def _supervise(processes: Mapping[str, subprocess.Popen[bytes]], found: Found) -> None:
+    """Whatever of the project ends, ends all; a broker may go, and all of it waits until it is back."""
     while True:
+        found.keep_up(_say)
         for name, process in processes.items():
             if process.poll() is not None:
                 raise CannotRunError(f"The {name} ended by itself (exit code {process.returncode}).")

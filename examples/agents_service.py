@@ -6,6 +6,7 @@ It knows nothing of the bridge: all that it needs is RabbitMQ, by AMQP_URL. Any 
 import asyncio
 import itertools
 import json
+import logging
 import os
 import signal
 import time
@@ -99,6 +100,7 @@ async def work(connection: AbstractConnection) -> None:
 
 async def main() -> None:
     """Work until SIGTERM or Ctrl-C; connect anew whenever the broker goes away."""
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # a broker that goes is one line of ours
     this = asyncio.current_task()
     assert this is not None  # noqa: S101  a coroutine always runs in one
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -6,6 +6,7 @@ It knows nothing of the bridge: all that it needs is RabbitMQ, by AMQP_URL. Any 
 import asyncio
 import itertools
 import json
+import logging
 import os
 import signal
 import uuid
@@ -129,6 +130,7 @@ async def work(url: str, stopping: asyncio.Event) -> None:
 
 async def main() -> None:
     """Work until SIGTERM or Ctrl-C; connect anew whenever the broker goes away."""
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # a broker that goes is one line of ours
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)

@@ -7,6 +7,7 @@ kept in memory by `pycrdt`; a real service would also write them down.
 import asyncio
 import itertools
 import json
+import logging
 import os
 import signal
 import time
@@ -150,6 +151,7 @@ async def work(url: str, graphs: Graphs, stopping: asyncio.Event) -> None:
 
 async def main() -> None:
     """Work until SIGTERM or Ctrl-C; connect anew whenever the broker goes away."""
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # a broker that goes is one line of ours
     graphs: Graphs = defaultdict(Doc)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -7,6 +7,7 @@ message to RabbitMQ, by AMQP_URL, and browsers receive it as `project.updated`. 
 import asyncio
 import itertools
 import json
+import logging
 import os
 import signal
 import uuid
@@ -98,11 +99,17 @@ class Broadcaster:
             timestamp=now,
         )
         exchange = await self._connect()
-        await exchange.publish(message, key, mandatory=False, timeout=10)
+        try:
+            await exchange.publish(message, key, mandatory=False, timeout=10)
+        except (*CONNECTION_EXCEPTIONS, TimeoutError):
+            if self._exchange is exchange:
+                self._exchange = None  # the next event connects anew; `is_closed` does not tell
+            raise
 
     async def _connect(self) -> AbstractExchange:
         async with self._connecting:
-            if self._exchange is None or self._connection is None or self._connection.is_closed:
+            if self._exchange is None:
+                await self.close()
                 self._connection = await aio_pika.connect(self._url, timeout=10)
                 channel = await self._connection.channel()
                 kind = aio_pika.ExchangeType.TOPIC
@@ -184,6 +191,7 @@ async def work(number: int) -> None:
 
 async def main() -> None:
     """Work until SIGTERM or Ctrl-C; try again whenever the broker is away."""
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # a broker that goes is one line of ours
     this = asyncio.current_task()
     assert this is not None  # noqa: S101  a coroutine always runs in one
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -7,13 +7,15 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from dev.find_broker import run_container
+from dev.broker import PrivateBroker
+from dev.find_broker import Found, run_container
 from dev.run import make_secret
 from tests.support.daemon import ROOT, SECRET, free_port
 
@@ -180,3 +182,23 @@ def test_container_is_on_loopback_and_goes_away(
     assert [call[0] for call in calls] == ["run", "port", "stop"]
     assert "127.0.0.1::5672" in calls[0]
     assert calls[0][calls[0].index("--name") + 1] == calls[2][-1]
+
+
+def test_private_broker_that_ended_is_started_again(tmp_path: Path) -> None:
+    """Under the same address, so that whatever waited for it goes on; one that runs is left alone."""
+    private = PrivateBroker(tmp_path)
+    said: list[str] = []
+    found = Found(f"{private.url}/", private)
+    try:
+        private.start()
+        found.keep_up(said.append)
+        assert said == []
+        os.kill(private.pid, signal.SIGKILL)
+        while private.running:
+            time.sleep(0.01)
+        found.keep_up(said.append)
+        with socket.create_connection(("127.0.0.1", private.port), timeout=5):
+            assert private.running
+    finally:
+        private.stop()
+    assert said == ["broker: it ended by itself; starting it again", "broker: it is back"]
