@@ -17,6 +17,7 @@ from bridge.config.model import Config
 from bridge.errors import BridgeError, ConfigError, Fault
 from bridge.rules.compile import Rules, compile_rules
 from bridge.rules.schemas import Schemas, load_schemas
+from bridge.sockets.trusted_proxies import find_proxy_faults
 from bridge.web.client_page import find_page_faults
 from bridge.web.tls import make_tls_context
 
@@ -59,6 +60,7 @@ def load_project(config: Path, schemas: Path | None, environ: Mapping[str, str])
         faults += find_setting_faults(loaded.config, loaded.file)
         faults += _find_tls_faults(loaded.config, loaded.file)
         faults += find_page_faults(loaded.config.http, loaded.file)
+        faults += find_proxy_faults(loaded.config.http, loaded.file)
     if loaded is not None and found is not None:
         try:
             rules = compile_rules(loaded, found)

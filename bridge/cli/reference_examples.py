@@ -40,6 +40,7 @@ http:
   port: 8000
   paths: [/socket.io, /ws]
   origins: "https://portal.example, http://localhost:3000"
+  trusted_proxies: "10.0.0.0/8, 192.0.2.7"
 """,
     "Tls": """\
 http:

@@ -136,6 +136,9 @@ class Http(Section, frozen=True, kw_only=True):
     """Origins of pages that may connect, separated by commas; `*` is any, `null` a page from disk.
     A page of the daemon's own, by IP address or a name without dots, may connect in any case; a client
     without an Origin header is no browser and is let in."""
+    trusted_proxies: str = ""
+    """Addresses or networks of the proxies in front, separated by commas: of them alone `X-Forwarded-For`
+    is believed, so that the log names the client's address and not the proxy's."""
     ping_interval: Duration = Duration("25s")
     """How often the server pings a client."""
     ping_timeout: Duration = Duration("60s")

@@ -16,6 +16,7 @@ from bridge.sockets.endings import CloseReason
 from bridge.sockets.engine import Engine
 from bridge.sockets.origins import Origins
 from bridge.sockets.polling import answer_get, answer_post, send_body, text_response
+from bridge.sockets.trusted_proxies import TrustedProxies
 from bridge.sockets.websocket import serve_new, serve_upgrade
 from bridge.sockets.websocket_handshake import find_accept
 from bridge.state.memberships import Memberships
@@ -61,6 +62,7 @@ class SocketServer:
         self._limits = limits
         self._metrics = metrics
         self._origins = Origins(http.origins)
+        self._proxies = TrustedProxies(http.trusted_proxies)
         self._factory = ClientFactory(gateway, limits, metrics, head)
         self._engine = Engine(http, limits, metrics, workload, self._factory.make, sid_prefix)
         self._draining = False
@@ -151,7 +153,7 @@ class SocketServer:
             return self._refuse(503, (3, "Shutting down"), "shutting_down")
         if not self._engine.make_room():
             return self._refuse(503, (3, "Too many connections"), "too_many_connections")
-        connection = self._engine.open(_to_handshake(request))
+        connection = self._engine.open(_to_handshake(request, self._proxies))
         if accept is not None:
             serve_new(self._engine, connection, request, accept)
             return web.Response()
@@ -181,10 +183,10 @@ class SocketServer:
         return web.Response(status=status, body=msgspec.json.encode(body), content_type="application/json")
 
 
-def _to_handshake(request: web.Request) -> Handshake:
+def _to_handshake(request: web.Request, proxies: TrustedProxies) -> Handshake:
     headers = request.headers
     return Handshake(
         headers={name: headers[name] for name in _KEPT_HEADERS if name in headers},
         query={name: value for name, value in request.query.items() if name not in _OWN_QUERY},
-        remote=request.remote or "",
+        remote=proxies.find_client(request.remote or "", headers.getall("X-Forwarded-For", ())),
     )
