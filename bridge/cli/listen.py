@@ -33,7 +33,14 @@ def _pair(_kind: object, tokens: Sequence[Token]) -> list[tuple[str, str]]:
 
 _Commands = Annotated[
     list[tuple[str, str]] | None,
-    Parameter(negative=(), converter=_pair, n_tokens=2, json_list=False, allow_leading_hyphen=True),
+    Parameter(
+        negative=(),
+        converter=_pair,
+        n_tokens=2,
+        metavar="EVENT JSON",
+        json_list=False,
+        allow_leading_hyphen=True,
+    ),
 ]
 
 

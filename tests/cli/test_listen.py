@@ -59,6 +59,11 @@ def test_it_prints_each_event_as_one_line(environ: dict[str, str], daemon: Daemo
         assert listener.wait() == Exit.OK
 
 
+def test_its_help_shows_what_a_command_takes() -> None:
+    """Two words, by name."""
+    assert "--emit EVENT JSON: " in run_bridged("listen", "--help").stdout
+
+
 def test_it_sends_commands_and_prints_their_answers(daemon: Daemon) -> None:
     """The ack, and the event that answers."""
     command = json.dumps({"project_name": "apollo"})
