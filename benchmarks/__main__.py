@@ -1,7 +1,7 @@
 """`make bench`: runs the bridge and its rivals side by side, checks all that arrives, prints one table.
 
 Variables: BENCH=fanout,unicast,commands,idle,slow,warmup,scale (all), SYSTEMS=bridge,bridge-queue,stock,node
-(all), QUICK=1 for about two minutes, REPEAT=n for medians of n.
+(all), QUICK=1 for about two minutes instead of forty, REPEAT=n for medians of n.
 """
 
 import os

@@ -100,7 +100,7 @@ def _lines(rows: Sequence[Row]) -> Iterator[str]:
             )
             value = goal.measure(row, rows) if found else None
             if value is not None:
-                bound = f"{'at least' if goal.at_least else 'at most'} {goal.bound:,g}"
+                bound = f"{'at least' if goal.at_least else 'at most'} {goal.bound:,.10g}"
                 verdict = "reached" if goal.is_reached(value) else f"{value / goal.bound:.2f} of it"
                 figure = f"{value:,.2f}" if value < 1000 else f"{value:,.0f}"
                 yield f"| {goal.what} | {goal.figure} | {bound} | {figure} | {verdict} |"
