@@ -8,6 +8,12 @@ LOCK := .run/lock/bin/uv pip compile --quiet --no-config \
 	--universal --python-version 3.11 --generate-hashes --no-emit-index-url --upgrade \
 	--custom-compile-command 'make lock' pyproject.toml --group build
 
+# Debian packages, where they are not there yet.
+NEED_RABBITMQ = @$(BIN)/python -c 'from dev.broker import find_scripts; raise SystemExit(find_scripts() is None)' \
+	|| dev/apt-install rabbitmq-server
+NEED_FAKETIME = @ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || dev/apt-install libfaketime
+NEED_COMPILER = @command -v cc >/dev/null || command -v gcc >/dev/null || dev/apt-install gcc libc6-dev
+
 .DEFAULT_GOAL := help
 .PHONY: help setup run test soak lint bench docs lock
 
@@ -25,17 +31,17 @@ run: $(VENV)/.examples ## Start a broker if there is none, the daemon and the ex
 
 test: benchmarks/rivals/node_modules/.installed
 test: $(VENV)/.dev tests/node_modules/.installed examples/node_modules/.installed ## Install what the tests need, check the code and run all tests
-	@$(BIN)/python -c 'from dev.broker import find_scripts; raise SystemExit(find_scripts() is None)' \
-		|| dev/apt-install rabbitmq-server
-	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || dev/apt-install libfaketime
+	$(NEED_RABBITMQ)
+	$(NEED_FAKETIME)
+	$(NEED_COMPILER)
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || dev/apt-install chromium
 	@lint=0; $(MAKE) --no-print-directory lint || { lint=$$?; echo "make lint failed; the tests run all the same"; }; \
 		$(BIN)/python -m pytest $(ARGS) && exit $$lint
 
 soak: $(VENV)/.dev tests/node_modules/.installed ## Break things for an hour under load, and show what clients lost: nothing
-	@$(BIN)/python -c 'from dev.broker import find_scripts; raise SystemExit(find_scripts() is None)' \
-		|| dev/apt-install rabbitmq-server
-	@ls /usr/lib/*/faketime/libfaketime.so.1 >/dev/null 2>&1 || dev/apt-install libfaketime
+	$(NEED_RABBITMQ)
+	$(NEED_FAKETIME)
+	$(NEED_COMPILER)
 	@ulimit -n 20000 2>/dev/null; BRIDGED_SOAK=1 $(BIN)/python -m pytest tests/faults $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types, the direction of imports and the generated documentation
@@ -46,9 +52,8 @@ lint: $(VENV)/.dev ## Check style, types, the direction of imports and the gener
 	@$(BIN)/bridged docs --check
 
 bench: $(VENV)/.dev benchmarks/rivals/node_modules/.installed ## Measure the bridge beside stock python-socketio and Node; writes docs/performance.md
-	@$(BIN)/python -c 'from dev.broker import find_scripts; raise SystemExit(find_scripts() is None)' \
-		|| dev/apt-install rabbitmq-server
-	@command -v cc gcc clang >/dev/null || dev/apt-install gcc libc6-dev
+	$(NEED_RABBITMQ)
+	$(NEED_COMPILER)
 	@$(BIN)/python -m benchmarks
 
 docs: setup ## Write docs/configuration.md anew from the docstrings of bridge/config
