@@ -130,7 +130,8 @@ async def work(url: str, stopping: asyncio.Event) -> None:
 
 async def main() -> None:
     """Work until SIGTERM or Ctrl-C; connect anew whenever the broker goes away."""
-    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # a broker that goes is one line of ours
+    for library in ("aiormq", "asyncio"):  # which tell of each broker that goes, at length
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)

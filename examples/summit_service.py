@@ -151,7 +151,8 @@ async def work(url: str, graphs: Graphs, stopping: asyncio.Event) -> None:
 
 async def main() -> None:
     """Work until SIGTERM or Ctrl-C; connect anew whenever the broker goes away."""
-    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # a broker that goes is one line of ours
+    for library in ("aiormq", "asyncio"):  # which tell of each broker that goes, at length
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     graphs: Graphs = defaultdict(Doc)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -191,7 +191,8 @@ async def work(number: int) -> None:
 
 async def main() -> None:
     """Work until SIGTERM or Ctrl-C; try again whenever the broker is away."""
-    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # a broker that goes is one line of ours
+    for library in ("aiormq", "asyncio"):  # which tell of each broker that goes, at length
+        logging.getLogger(library).setLevel(logging.CRITICAL)
     this = asyncio.current_task()
     assert this is not None  # noqa: S101  a coroutine always runs in one
     for number in (signal.SIGTERM, signal.SIGINT):
