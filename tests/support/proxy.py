@@ -9,6 +9,8 @@ from typing import Literal, Self
 
 from yarl import URL
 
+from tests.support.fakes import settle
+
 Direction = Literal["to_server", "to_client"]
 _BOTH: tuple[Direction, Direction] = ("to_server", "to_client")
 
@@ -43,7 +45,7 @@ class Proxy:
         return str(URL(url).with_host("127.0.0.1").with_port(self.port))
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._take, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -51,6 +53,12 @@ class Proxy:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self._server is not None
+        self._refusing = True
+        for listener in self._server.sockets:
+            asyncio.get_running_loop().remove_reader(listener.fileno())
+        # Whoever was being accepted comes a few turns of the loop later; asyncio's server, once it is closed,
+        # would leave their sockets open.
+        await settle()
         self._server.close()
         for task in self._tasks:
             task.cancel()
@@ -101,15 +109,18 @@ class Proxy:
         self._refusing = True
         self.reset()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Know of a connection at once: a task that is cancelled before it begins would leave it open."""
         self.accepted += 1
         if self._refusing:
             writer.transport.abort()
             return
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
         self._writers.add(writer)
+        task = asyncio.create_task(self._connect(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         upstream: asyncio.StreamWriter | None = None
         try:
             server, upstream = await asyncio.open_connection("127.0.0.1", self._target)
@@ -131,7 +142,6 @@ class Proxy:
                 if end is not None:
                     self._writers.discard(end)
                     end.transport.abort()
-            self._tasks.discard(task)
 
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: Direction
