@@ -45,6 +45,7 @@ class Proxy:
         return str(URL(url).with_host("127.0.0.1").with_port(self.port))
 
     async def __aenter__(self) -> Self:
+        self._refusing = False  # it may be entered again
         self._server = await asyncio.start_server(self._take, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
