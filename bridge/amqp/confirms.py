@@ -1,8 +1,16 @@
-"""A channel with publisher confirms: says truthfully what became of each message that was sent on it."""
+"""A channel with publisher confirms: says truthfully what became of each message that was sent on it.
+
+RabbitMQ before 4.0 does not. When the leader of a stream changes, it writes what is unconfirmed to the new
+one under the number that a message has on its channel, instead of in the stream. These messages are then
+never confirmed; and if others of the channel had gone elsewhere, so that the two numbers differ, the next
+ones pass for duplicates: confirmed and dropped (rabbitmq-server c68c9a48c3). Hence a message counts as
+confirmed only once all before it on its channel are answered, and a channel on which an answer does not come
+is given up.
+"""
 
 import asyncio
 from collections.abc import Callable
-from itertools import count, takewhile
+from itertools import count
 from typing import Self
 
 import structlog
@@ -21,12 +29,12 @@ log = structlog.get_logger(__name__)
 class Sent:
     """A message that is on its way; `outcome` is done when the broker has answered, or never will."""
 
-    __slots__ = ("message", "outcome", "returned", "tag")
+    __slots__ = ("confirmed", "message", "outcome", "returned", "tag")
 
     def __init__(self, tag: int, message: PublishMessage) -> None:
         self.tag = tag
         self.message = message
-        self.returned = False
+        self.returned = self.confirmed = False
         self.outcome: asyncio.Future[PublishOutcome] = asyncio.get_running_loop().create_future()
 
     def settle(self, outcome: PublishOutcome) -> None:
@@ -38,13 +46,13 @@ class Sent:
 class Posted:
     """A message that is on its way, for someone who is told and does not wait: no future, and no timer."""
 
-    __slots__ = ("_done", "deadline", "message", "returned")
+    __slots__ = ("_done", "confirmed", "deadline", "message", "returned")
 
     def __init__(
         self, message: PublishMessage, done: Callable[[PublishOutcome], None], deadline: float
     ) -> None:
         self.message = message
-        self.returned = False
+        self.returned = self.confirmed = False
         self.deadline = deadline
         self._done = done
 
@@ -64,9 +72,13 @@ class ConfirmingChannel:
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
+        self.over: asyncio.Future[LinkLostError] = asyncio.get_running_loop().create_future()
+        """Done when nothing more can be sent; the result says why."""
         self._loop = asyncio.get_running_loop()
         self._tags = count(1)
         self._last = 0
+        self._oldest = 1
+        """No message before this one waits."""
         self._waiting: dict[int, Sent | Posted] = {}
         self._timer: asyncio.TimerHandle | None = None
         """Of the oldest posted message."""
@@ -88,7 +100,7 @@ class ConfirmingChannel:
         """
         channel = self.channel
         frames = self._encode(message, properties)
-        if channel.ended.done():
+        if self.over.done():
             sent = Sent(0, message)
             sent.settle(PublishOutcome.BROKER_UNAVAILABLE)
             return sent
@@ -105,12 +117,14 @@ class ConfirmingChannel:
         done: Callable[[PublishOutcome], None],
         seconds: float,
     ) -> bool:
-        """Send a message likewise, and call `done` once, later: with UNKNOWN_OUTCOME after `seconds`.
+        """Send a message likewise, and call `done` once, later.
 
-        False when the channel has ended, and nothing was sent. `seconds` are the same for all messages.
+        After `seconds` without an answer the channel is over, and all that wait are UNKNOWN_OUTCOME: the
+        confirms of the later ones may not be true. False when it is over already, and nothing was sent.
+        `seconds` are the same for all messages.
         """
         channel = self.channel
-        if channel.ended.done():
+        if self.over.done():
             return False
         frames = self._encode(message, properties)
         deadline = self._loop.time() + seconds
@@ -123,7 +137,8 @@ class ConfirmingChannel:
 
     def forget(self, sent: Sent) -> None:
         """Nobody waits for this one any more."""
-        self._waiting.pop(sent.tag, None)
+        if self._waiting.pop(sent.tag, None) is not None:
+            self._tell()
 
     def _encode(self, message: PublishMessage, properties: bytes) -> bytes:
         channel = self.channel
@@ -137,34 +152,46 @@ class ConfirmingChannel:
         )
 
     def _expire(self) -> None:
-        """Give up the posted messages whose time is over; they stand in the order of their deadlines.
+        """Give the channel up if the oldest posted message has had its time; they stand in that order.
 
         One timer for all: one for each would cost as much as sending it.
         """
         self._timer = None
-        late: list[int] = []
-        for tag, sent in self._waiting.items():
-            if isinstance(sent, Sent):
-                continue
-            if sent.deadline > self._loop.time():
-                self._timer = self._loop.call_at(sent.deadline, self._expire)
-                break
-            late.append(tag)
-        for tag in late:
-            self._waiting.pop(tag).settle(PublishOutcome.UNKNOWN_OUTCOME)
+        oldest = next((sent for sent in self._waiting.values() if isinstance(sent, Posted)), None)
+        if oldest is None:
+            return
+        if oldest.deadline > self._loop.time():
+            self._timer = self._loop.call_at(oldest.deadline, self._expire)
+            return
+        log.warning("confirm.missing", exchange=oldest.message.exchange, waiting=len(self._waiting))
+        missing = LinkLostError("a confirm did not come in time")
+        self._finish(missing, lambda _: PublishOutcome.UNKNOWN_OUTCOME)
 
     def _confirm(self, confirmed: Confirmed) -> None:
-        tag = confirmed.tag
+        tag, waiting = confirmed.tag, self._waiting
         if tag > self._last:
             raise WireError(SYNTAX_ERROR, "confirm of a message that was not sent")
-        if not confirmed.multiple:
-            if (sent := self._waiting.pop(tag, None)) is not None:
-                sent.settle(_outcome_of(sent, confirmed.positive))
-            return
-        settled = list(takewhile(lambda number: not tag or number <= tag, self._waiting))
-        for number in settled:  # tag 0 is all of them
-            sent = self._waiting.pop(number)
-            sent.settle(_outcome_of(sent, confirmed.positive))
+        first = self._oldest if confirmed.multiple else tag
+        for number in range(first, (tag or self._last) + 1):  # tag 0 is all of them
+            if (sent := waiting.get(number)) is None:
+                continue
+            if confirmed.positive and not sent.returned:
+                sent.confirmed = True
+            else:
+                del waiting[number]
+                sent.settle(PublishOutcome.UNROUTABLE if confirmed.positive else PublishOutcome.REJECTED)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Tell of those that are confirmed, up to the first that is not answered."""
+        waiting = self._waiting
+        while self._oldest <= self._last:
+            if (sent := waiting.get(self._oldest)) is not None:
+                if not sent.confirmed:
+                    return
+                del waiting[self._oldest]
+                sent.settle(PublishOutcome.CONFIRMED)
+            self._oldest += 1
 
     def _give_back(self, content: Content) -> None:
         """Mark what reached no queue. The broker returns in the order of publishing, before it confirms.
@@ -177,6 +204,7 @@ class ConfirmingChannel:
             message = sent.message
             if (
                 not sent.returned
+                and not sent.confirmed
                 and message.message_id == message_id
                 and message.routing_key == content.routing_key
                 and message.exchange == content.exchange
@@ -187,18 +215,22 @@ class ConfirmingChannel:
     def _end(self, reason: LinkLostError) -> None:
         """One missing exchange closes the channel for all that were on their way."""
         missing = str(reason) if isinstance(reason, ChannelClosedError) and reason.code == 404 else ""
+
+        def outcome_of(message: PublishMessage) -> PublishOutcome:
+            named = f"no exchange '{message.exchange}' " in missing
+            return PublishOutcome.UNROUTABLE if named else PublishOutcome.UNKNOWN_OUTCOME
+
+        self._finish(reason, outcome_of)
+
+    def _finish(self, reason: LinkLostError, outcome_of: Callable[[PublishMessage], PublishOutcome]) -> None:
+        """Send nothing more, and tell all that wait what is known of them."""
         if self._timer is not None:
             self._timer.cancel()
+        if not self.over.done():
+            self.over.set_result(reason)
         waiting, self._waiting = self._waiting, {}
         for sent in waiting.values():
-            named = f"no exchange '{sent.message.exchange}' " in missing
-            sent.settle(PublishOutcome.UNROUTABLE if named else PublishOutcome.UNKNOWN_OUTCOME)
-
-
-def _outcome_of(sent: Sent | Posted, positive: bool) -> PublishOutcome:
-    if not positive:
-        return PublishOutcome.REJECTED
-    return PublishOutcome.UNROUTABLE if sent.returned else PublishOutcome.CONFIRMED
+            sent.settle(outcome_of(sent.message))
 
 
 def to_properties(

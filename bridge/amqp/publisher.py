@@ -1,4 +1,8 @@
-"""Publishes messages with publisher confirms, on a connection of its own."""
+"""Publishes messages with publisher confirms, on a connection of its own, with a channel for each exchange.
+
+What goes to one exchange mostly goes to the same streams: on a channel of its own it keeps the numbers by
+which a RabbitMQ before 4.0 tells duplicates (confirms.py), and waits for no confirm of what goes elsewhere.
+"""
 
 import asyncio
 from collections import deque
@@ -7,11 +11,12 @@ from functools import partial
 
 import structlog
 
+from bridge.amqp.channel import LinkLostError
 from bridge.amqp.confirms import ConfirmingChannel, to_properties
 from bridge.amqp.connection import SETUP_SECONDS, BrokerConnection
 from bridge.amqp.link import Link
 from bridge.amqp.requests import DirectRequester
-from bridge.amqp.topology import Topology, declare_publishing
+from bridge.amqp.topology import OWN_EXCHANGES, Topology, declare_publishing
 from bridge.config.model import Amqp
 from bridge.model import PublishMessage, PublishOutcome
 from bridge.telemetry.metrics import Metrics
@@ -23,7 +28,7 @@ class ConfirmingPublisher:
     """Publishes persistent, mandatory messages and says truthfully what became of each.
 
     Messages are sent without waiting for one another's confirms; at most `in_flight` of them, and
-    16 MB of bodies, are without a confirm at a time. Implements `flow.ports.EagerPublisher`.
+    16 MB of bodies, are without an answer at a time. Implements `flow.ports.EagerPublisher`.
     """
 
     def __init__(
@@ -42,11 +47,13 @@ class ConfirmingPublisher:
         """Its `up_since` and `down_since` say how publishing fares."""
         self._config = config
         self._topology = topology
+        self._exchanges = (*topology.exchanges, *OWN_EXCHANGES, config.state.name, config.invalid.name)
         self._requester = requester
         self._window = _Window(in_flight, in_flight_bytes)
         metrics.queue_length.labels("publishing").set_function(lambda: self._window.messages)
         self._link: Link | None = None
-        self._channel: ConfirmingChannel | None = None
+        self._channels: dict[str, ConfirmingChannel] = {}
+        """By exchange; while there is a link there is one for each."""
 
     async def run(self) -> None:
         """Keep the connection up until cancelled."""
@@ -61,87 +68,103 @@ class ConfirmingPublisher:
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._config.confirm_timeout
-        size = len(message.body)
-        channel = self._channel
-        if channel is None or self._link is None:
-            return PublishOutcome.BROKER_UNAVAILABLE
-        if not (self._link.is_writable and self._window.enter_now(size)):
-            try:
-                async with asyncio.timeout_at(deadline):
-                    channel = await self._enter(self._link, size)
-            except TimeoutError:
-                return PublishOutcome.BROKER_UNAVAILABLE
-            if channel is None:
-                return PublishOutcome.BROKER_UNAVAILABLE
+        answer: asyncio.Future[PublishOutcome] = loop.create_future()
         try:
-            return await self._send(channel, message, deadline)
+            if not self._post_at_once(message, partial(_settle, answer)):
+                async with asyncio.timeout_at(deadline):
+                    posted = await self._post_in_turn(message, partial(_settle, answer))
+                if not posted:
+                    return PublishOutcome.BROKER_UNAVAILABLE
+        except TimeoutError:
+            return PublishOutcome.BROKER_UNAVAILABLE
+        except ValueError as error:
+            log.error("publish.impossible", exchange=message.exchange, reason=str(error))
+            return PublishOutcome.REJECTED
+        # One timer: asyncio.timeout would cost as much as all the rest.
+        timer = loop.call_at(deadline, _settle, answer, PublishOutcome.UNKNOWN_OUTCOME)
+        try:
+            return await answer
         finally:
-            self._window.leave(size)
+            timer.cancel()
 
     def post(self, message: PublishMessage, done: Callable[[PublishOutcome], None]) -> bool:
         """Publish one message at once, if nothing need be waited for, and call `done` as `publish` returns.
 
         False when it cannot be sent now, or not at all: nothing was done.
         """
-        channel, size = self._channel, len(message.body)
-        if channel is None or self._link is None or not self._link.is_writable:
-            return False
-        if not self._window.enter_now(size):
-            return False
-        posted = False
         try:
-            properties = to_properties(message, persistent=True)
-            told = partial(self._leave, size, done)
-            posted = channel.post(message, properties, told, self._config.confirm_timeout)
+            return self._post_at_once(message, done)
         except ValueError:
-            pass  # `publish` says why
-        if not posted:
-            self._window.leave(size)
+            return False  # `publish` says why
+
+    def _post_at_once(self, message: PublishMessage, done: Callable[[PublishOutcome], None]) -> bool:
+        if self._link is None or not self._link.is_writable:
+            return False
+        return self._window.enter_now(len(message.body)) and self._send(message, done)
+
+    async def _post_in_turn(self, message: PublishMessage, done: Callable[[PublishOutcome], None]) -> bool:
+        """Wait until the message may be sent, and send it; False when the connection is away."""
+        if self._link is None:
+            return False
+        await self._link.writable()
+        await self._window.enter(len(message.body))
+        return self._send(message, done)
+
+    def _send(self, message: PublishMessage, done: Callable[[PublishOutcome], None]) -> bool:
+        """Send a message that has room in the window, and give the room back when it is answered.
+
+        False when it cannot be sent, ValueError when it never can: the room is given back at once.
+        """
+        size, posted = len(message.body), False
+        try:
+            if self._link is not None:
+                told = partial(self._leave, size, done)
+                properties = to_properties(message, persistent=True)
+                channel = self._channels[message.exchange]
+                posted = channel.post(message, properties, told, self._config.confirm_timeout)
+        finally:
+            if not posted:
+                self._window.leave(size)
         return posted
 
     def _leave(self, size: int, done: Callable[[PublishOutcome], None], outcome: PublishOutcome) -> None:
         self._window.leave(size)
         done(outcome)
 
-    async def _enter(self, link: Link, size: int) -> ConfirmingChannel | None:
-        """Wait until the message may be sent; None when the connection is away."""
-        await link.writable()
-        await self._window.enter(size)
-        if self._channel is None:
-            self._window.leave(size)
-        return self._channel
-
-    async def _send(
-        self, channel: ConfirmingChannel, message: PublishMessage, deadline: float
-    ) -> PublishOutcome:
-        try:
-            sent = channel.send(message, to_properties(message, persistent=True))
-        except ValueError as error:
-            log.error("publish.impossible", exchange=message.exchange, reason=str(error))
-            return PublishOutcome.REJECTED
-        # One timer: asyncio.timeout would cost as much as all the rest.
-        timer = asyncio.get_running_loop().call_at(deadline, sent.settle, PublishOutcome.UNKNOWN_OUTCOME)
-        try:
-            return await sent.outcome
-        finally:
-            timer.cancel()
-            channel.forget(sent)
-
     async def _serve(self, link: Link) -> None:
         async with asyncio.timeout(SETUP_SECONDS):
             await declare_publishing(link, self._config, self._topology)
-            channel = await ConfirmingChannel.open(link)
-            ended = [channel.channel.ended]
-            if self._requester is not None:
-                ended.append((await self._requester.open(link)).ended)
-        self._link, self._channel = link, channel
+            opened = await asyncio.gather(*(ConfirmingChannel.open(link) for _ in self._exchanges))
+            ended = [] if self._requester is None else [(await self._requester.open(link)).ended]
+        self._link, self._channels = link, dict(zip(self._exchanges, opened, strict=True))
         self.connection.mark_up()
         try:
-            await asyncio.wait(ended, return_when=asyncio.FIRST_COMPLETED)
+            await self._keep_channels(link, ended)
         finally:
-            self._link = self._channel = None
+            self._link = None
+            self._channels.clear()
             if self._requester is not None:
                 self._requester.close()
+
+    async def _keep_channels(self, link: Link, ended: list[asyncio.Future[LinkLostError]]) -> None:
+        """Replace channels that were given up; returns when one is closed, or one of `ended` is done."""
+        while True:
+            over = [one.over for one in self._channels.values()]
+            done, _ = await asyncio.wait([*ended, *over], return_when=asyncio.FIRST_COMPLETED)
+            for exchange, one in self._channels.items():
+                if one.over not in done:
+                    continue
+                if one.channel.ended.done():
+                    return
+                await one.channel.close()  # first: what it has sent keeps its place
+                self._channels[exchange] = await ConfirmingChannel.open(link)
+            if any(future in done for future in ended):
+                return
+
+
+def _settle(answer: asyncio.Future[PublishOutcome], outcome: PublishOutcome) -> None:
+    if not answer.done():
+        answer.set_result(outcome)
 
 
 class _Window:

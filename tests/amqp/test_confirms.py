@@ -49,12 +49,34 @@ async def conversation() -> Conversation:
 async def test_one_and_many(conversation: Conversation) -> None:
     """A confirm is about one message, or about all up to it."""
     first, second, third, fourth = (conversation.send() for _ in range(4))
-    conversation.confirm(2)
-    assert outcomes(first, second, third) == [None, PublishOutcome.CONFIRMED, None]
+    conversation.confirm(1)
+    assert outcomes(first, second) == [PublishOutcome.CONFIRMED, None]
     conversation.confirm(3, multiple=True)
-    assert outcomes(first, third, fourth) == [PublishOutcome.CONFIRMED] * 2 + [None]
+    assert outcomes(second, third, fourth) == [PublishOutcome.CONFIRMED] * 2 + [None]
     conversation.confirm(0, multiple=True)
     assert outcomes(fourth) == [PublishOutcome.CONFIRMED]
+
+
+async def test_a_confirm_waits_for_those_before_it(conversation: Conversation) -> None:
+    """Until they are answered it may not be true; what is no confirm is told at once."""
+    first, second, third, fourth, fifth = (conversation.send(str(number)) for number in range(5))
+    conversation.confirm(2)
+    conversation.give_back("2")
+    conversation.confirm(3)
+    conversation.confirm(4, positive=False)
+    conversation.confirm(5)
+    unroutable, rejected = PublishOutcome.UNROUTABLE, PublishOutcome.REJECTED
+    assert outcomes(first, second, third, fourth, fifth) == [None, None, unroutable, rejected, None]
+    conversation.confirm(1)
+    assert outcomes(first, second, fifth) == [PublishOutcome.CONFIRMED] * 3
+
+
+async def test_nobody_waits_for_what_is_forgotten(conversation: Conversation) -> None:
+    """Confirms that waited for it are told then."""
+    first, second = conversation.send(), conversation.send()
+    conversation.confirm(2)
+    conversation.confirming.forget(first)
+    assert outcomes(first, second) == [None, PublishOutcome.CONFIRMED]
 
 
 async def test_refused(conversation: Conversation) -> None:
@@ -178,27 +200,33 @@ async def test_one_that_fails_to_hear_costs_no_other(conversation: Conversation)
         conversation.confirm(3)
         conversation.confirm(4)
         await until(lambda: len(told.outcomes) == 3)
+        deaf.conversation = told.conversation = Conversation()
         deaf.post("deaf")
         told.post("last")
-        conversation.channel.end(LinkLostError("gone"))
+        told.conversation.channel.end(LinkLostError("gone"))
     confirmed, unknown = PublishOutcome.CONFIRMED, PublishOutcome.UNKNOWN_OUTCOME
     assert told.outcomes == {"0": confirmed, "2": confirmed, "4": unknown, "last": unknown}
-    assert [entry["event"] for entry in logs] == ["confirm.failed"] * 4
+    events = [entry["event"] for entry in logs]
+    assert events == ["confirm.failed"] * 2 + ["confirm.missing"] + ["confirm.failed"] * 2
 
 
 async def test_what_was_posted_and_is_never_confirmed(conversation: Conversation) -> None:
-    """It is given up in time, each message by itself; a confirm that comes later is no harm."""
+    """The channel is given up in time, with all on it; a confirm that comes later is no harm."""
     told = Told(conversation)
     for number in range(3):
         told.post(str(number), seconds=0.01)
-    conversation.send("waited for")
-    conversation.confirm(2)
-    await until(lambda: len(told.outcomes) == 3)
-    told.post("later", seconds=0.01)
+    waited_for = conversation.send("waited for")
+    conversation.confirm(1)
     conversation.confirm(3)
-    await until(lambda: len(told.outcomes) == 4)
+    await until(lambda: len(told.outcomes) == 3)
     unknown = PublishOutcome.UNKNOWN_OUTCOME
-    assert told.outcomes == {"1": PublishOutcome.CONFIRMED, "0": unknown, "2": unknown, "later": unknown}
+    assert told.outcomes == {"0": PublishOutcome.CONFIRMED, "1": unknown, "2": unknown}
+    assert outcomes(waited_for) == [unknown]
+    assert str(conversation.confirming.over.result()) == "a confirm did not come in time"
+    conversation.confirm(4, multiple=True)
+    assert not told.post("later", seconds=0.01)
+    assert outcomes(conversation.send("later")) == [PublishOutcome.BROKER_UNAVAILABLE]
+    assert not conversation.channel.ended.done()
 
 
 async def test_posting_on_a_channel_that_ends(conversation: Conversation) -> None:

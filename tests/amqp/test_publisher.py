@@ -112,8 +112,13 @@ async def test_confirm_that_does_not_come_is_unknown(amqp_url: str, service: Abs
             await until(lambda: publisher.connection.up_since)
             proxy.hold("to_client")
             assert await publisher.publish(make_message()) is PublishOutcome.UNKNOWN_OUTCOME
+            assert await publisher.publish(make_message()) is PublishOutcome.BROKER_UNAVAILABLE
+            proxy.pass_on()
+            await until_published(publisher)
+            assert publisher.connection.generation == 1
+            proxy.hold("to_client")
             waiting = asyncio.create_task(publisher.publish(make_message()))
-            await until_queued(service, "all", 2)
+            await until_queued(service, "all", 3)
             proxy.reset()
             assert await waiting is PublishOutcome.UNKNOWN_OUTCOME
             proxy.pass_on()
@@ -138,6 +143,7 @@ async def test_window_bounds_what_is_in_flight(amqp_url: str, service: AbstractC
             )
             assert set(await asyncio.gather(*first)) == {PublishOutcome.UNKNOWN_OUTCOME}
             proxy.pass_on()
+            await until_published(publisher)
             outcomes = await asyncio.gather(*(publisher.publish(make_message()) for _ in range(50)))
             assert set(outcomes) == {PublishOutcome.CONFIRMED}
 
@@ -155,9 +161,7 @@ async def test_memory_alarm_fails_within_the_time_limit(
             outcomes = [await publisher.publish(make_message()) for _ in range(2)]
         assert outcomes[0] in (PublishOutcome.UNKNOWN_OUTCOME, PublishOutcome.BROKER_UNAVAILABLE)
         assert outcomes[1] is PublishOutcome.BROKER_UNAVAILABLE
-        async with asyncio.timeout(5):
-            while await publisher.publish(make_message()) is not PublishOutcome.CONFIRMED:
-                pass
+        await until_published(publisher)
         assert publisher.connection.generation == 1
 
 
@@ -176,6 +180,13 @@ async def test_confirms_are_not_waited_for_one_by_one(amqp_url: str, service: Ab
         with pytest.raises(asyncio.CancelledError):
             await cancelled
     assert set(outcomes) == {PublishOutcome.CONFIRMED}
+
+
+async def until_published(publisher: ConfirmingPublisher) -> None:
+    """Publish until one message is confirmed."""
+    async with asyncio.timeout(5):
+        while await publisher.publish(make_message()) is not PublishOutcome.CONFIRMED:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def until_queued(service: AbstractChannel, queue: str, count: int) -> None:

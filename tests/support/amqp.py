@@ -109,11 +109,11 @@ class Load:
         self.confirmed: set[bytes] = set()
         self.uncertain: set[bytes] = set()
 
-    def next_message(self) -> PublishMessage:
+    def next_message(self, key: str = "project.apollo.state_change") -> PublishMessage:
         self._number += 1
         return PublishMessage(
             exchange=EXCHANGE,
-            routing_key="project.apollo.state_change",
+            routing_key=key,
             body=b"%d" % self._number,
             message_id=f"load-{self._number}",
             type="test",

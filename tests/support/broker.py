@@ -38,6 +38,14 @@ def save_directory(broker: PrivateBroker) -> None:
     broker.rabbitmqctl("eval", "[ok = dets:sync(Table) || Table <- dets:all()].")
 
 
+def kill_leader(broker: PrivateBroker, vhost: str, stream: str) -> None:
+    """Kill the process that writes a stream; the broker elects another one. Blocks for about a second."""
+    name = f'rabbit_misc:r(<<"{vhost}">>, queue, <<"{stream}">>)'
+    broker.rabbitmqctl(
+        "eval", f"{{ok, Q}} = rabbit_amqqueue:lookup({name}), exit(amqqueue:get_pid(Q), kill)."
+    )
+
+
 @contextmanager
 def memory_alarm(broker: PrivateBroker) -> Iterator[None]:
     """The broker's memory alarm is in force: it takes no messages. Blocks for about a second."""
