@@ -47,7 +47,8 @@ class ConfirmingPublisher:
         """Its `up_since` and `down_since` say how publishing fares."""
         self._config = config
         self._topology = topology
-        self._exchanges = (*topology.exchanges, *OWN_EXCHANGES, config.state.name, config.invalid.name)
+        names = (*topology.exchanges, *OWN_EXCHANGES, config.state.name, config.invalid.name)
+        self._exchanges = tuple(dict.fromkeys(names))
         self._requester = requester
         self._window = _Window(in_flight, in_flight_bytes)
         metrics.queue_length.labels("publishing").set_function(lambda: self._window.messages)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Container, Iterator, Mapping
 
 from msgspec import Struct
@@ -100,8 +100,11 @@ class Session:
         self.lane = lane
         self.principal: Principal | None = None
         """None until the client has signed in."""
-        self.inbox: deque[Pending] = deque()
-        """Commands in the order of their arrival; before sign-in they are held here."""
+        self.inbox: list[Pending] = []
+        """Commands in the order of their arrival; before sign-in they are held here.
+
+        A list, since a deque takes 760 bytes when it is empty, of 7,000 that an idle connection takes.
+        """
         self.inbox_bytes = 0
         self.working = False
         """A task is working through the inbox."""
@@ -140,14 +143,13 @@ class Session:
 
     def pop(self) -> Pending:
         """Take the oldest command of the inbox."""
-        pending = self.inbox.popleft()
+        pending = self.inbox.pop(0)
         self.inbox_bytes -= pending.size
         return pending
 
     def discard_inbox(self) -> list[Pending]:
         """Empty the inbox; the commands that will not be carried out."""
-        dropped = list(self.inbox)
-        self.inbox.clear()
+        dropped, self.inbox = self.inbox, []
         self.inbox_bytes = 0
         return dropped
 
