@@ -155,12 +155,20 @@ async def declare_live(
 
 
 async def declare_publishing(link: Link, config: Amqp, topology: Topology) -> None:
-    """Declare what is published to: the exchanges, and the exchange and queue of invalid events."""
+    """Declare what is published to: the exchanges, and the exchange and queue of invalid events.
+
+    That queue is of no use while the node of the cluster is down that it stands on; all else goes on.
+    """
     name = config.invalid.name
     async with _Declarer(link) as declarer:
         await declarer.exchanges((*topology.exchanges, *OWN_EXCHANGES, name))
-        await declarer.queue(name, invalid_arguments(config.invalid), "amqp.invalid")
-        await declarer.bindings(name, ((name, "#"),))
+        try:
+            await declarer.queue(name, invalid_arguments(config.invalid), "amqp.invalid")
+            await declarer.bindings(name, ((name, "#"),))
+        except ChannelClosedError as error:
+            if error.code != NOT_FOUND:
+                raise
+            log.warning("queue.down", queue=name, broker_says=str(error))
 
 
 class _Declarer:

@@ -1,5 +1,7 @@
 """What the bridge declares on the broker, and what it makes of what it finds there."""
 
+import asyncio
+
 import aiormq
 import pytest
 from aiormq.abc import AbstractChannel
@@ -9,8 +11,11 @@ from bridge.amqp.publisher import ConfirmingPublisher
 from bridge.amqp.topology import stream_arguments
 from bridge.config.model import Stream
 from bridge.config.units import Duration, Size
+from bridge.model import PublishMessage, PublishOutcome
 from bridge.telemetry.metrics import Metrics
+from dev.broker import PrivateBroker
 from tests.support.amqp import EXCHANGE, TOPOLOGY, make_config, running, until
+from tests.support.broker import hide_queue
 
 
 def test_segments_are_a_sixteenth_of_the_stream() -> None:
@@ -35,6 +40,32 @@ async def test_declares_what_is_published_to(amqp_url: str) -> None:
             await channel.exchange_declare(exchange, exchange_type="topic", durable=True)
         with pytest.raises(aiormq.exceptions.ChannelPreconditionFailed, match="x-max-length"):
             await channel.queue_declare("bridge.invalid", durable=True)
+
+
+async def test_queue_of_invalid_events_on_a_node_that_is_down(
+    amqp_url: str, broker: PrivateBroker, service: AbstractChannel
+) -> None:
+    """In a cluster it stands on one node: without it the bridge publishes, and invalid events go nowhere."""
+    before = ConfirmingPublisher(make_config(amqp_url), TOPOLOGY, "one", Metrics())
+    async with running(before.run()):
+        await until(lambda: before.connection.up_since)
+    publisher = ConfirmingPublisher(make_config(amqp_url), TOPOLOGY, "one", Metrics())
+    await asyncio.to_thread(hide_queue, broker, amqp_url.rpartition("/")[2], "bridge.invalid")
+    await service.queue_declare("all")
+    await service.queue_bind("all", EXCHANGE, "#")
+    with capture_logs() as logs:
+        async with running(publisher.run()):
+            await until(lambda: publisher.connection.up_since)
+            assert await publisher.publish(make_message(EXCHANGE)) is PublishOutcome.CONFIRMED
+            assert await publisher.publish(make_message("bridge.invalid")) is PublishOutcome.UNROUTABLE
+    (warning,) = [record for record in logs if record["event"] == "queue.down"]
+    assert "home node" in warning["broker_says"]
+
+
+def make_message(exchange: str) -> PublishMessage:
+    return PublishMessage(
+        exchange=exchange, routing_key="a.b.c", body=b"{}", message_id="m-1", type="t", timestamp=1.0
+    )
 
 
 async def test_exchange_of_another_type_is_used(amqp_url: str, service: AbstractChannel) -> None:

@@ -38,6 +38,11 @@ def save_directory(broker: PrivateBroker) -> None:
     broker.rabbitmqctl("eval", "[ok = dets:sync(Table) || Table <- dets:all()].")
 
 
+def hide_queue(broker: PrivateBroker, vhost: str, queue: str) -> None:
+    """Make a durable queue one whose node is down: the broker knows of it, and cannot reach it."""
+    broker.rabbitmqctl("eval", f"ok = mnesia:dirty_delete(rabbit_queue, {_name(vhost, queue)}).")
+
+
 def kill_leader(broker: PrivateBroker, vhost: str, stream: str) -> None:
     """Kill the process that writes a stream; the broker elects another one. Blocks for about a second."""
     name = f'rabbit_misc:r(<<"{vhost}">>, queue, <<"{stream}">>)'
@@ -57,3 +62,8 @@ def memory_alarm(broker: PrivateBroker) -> Iterator[None]:
         yield
     finally:
         broker.rabbitmqctl("set_vm_memory_high_watermark", "absolute", "1GB")
+
+
+def _name(vhost: str, queue: str) -> str:
+    """Erlang's term for the name of a queue."""
+    return f'rabbit_misc:r(<<"{vhost}">>, queue, <<"{queue}">>)'
