@@ -22,7 +22,6 @@ from typing import Final
 # The wrappers in /usr/sbin insist on the user `rabbitmq`; the scripts behind them do not.
 _SCRIPT_FOLDERS: Final = ("/usr/lib/rabbitmq/bin", "/usr/local/sbin", "/opt/rabbitmq/sbin")
 _EPMD: Final = ("/usr/lib/erlang/erts-*/bin/epmd", "/usr/local/lib/erlang/erts-*/bin/epmd")
-_NODE: Final = "bridge@localhost"
 _GREETING: Final = b"AMQP\x00\x00\x09\x01"
 _CONFIG: Final = """\
 listeners.tcp.1 = 127.0.0.1:{port}
@@ -36,7 +35,7 @@ _ERLANG_ARGS: Final = (
     "+S 1:1 +SDcpu 1:1 +SDio 4 +A 2 -start_epmd false -kernel inet_dist_use_interface {127,0,0,1}"
 )
 # Waits for the end of its input, which is the end of us, and kills what we started.
-_WATCHDOG: Final = 'read -r _; kill -9 "-$1" "-$2"'
+_WATCHDOG: Final = 'read -r _; for group; do kill -9 "-$group"; done'
 
 
 class BrokerError(Exception):
@@ -61,15 +60,28 @@ class PrivateBroker:
     """
 
     def __init__(
-        self, folder: str | Path, port: int | None = None, *, settings: str = "", plugins: Sequence[str] = ()
+        self,
+        folder: str | Path,
+        port: int | None = None,
+        *,
+        settings: str = "",
+        plugins: Sequence[str] = (),
+        name: str = "bridge",
+        beside: "PrivateBroker | None" = None,
     ) -> None:
-        """`settings` are further lines of its rabbitmq.conf."""
+        """`settings` are further lines of its rabbitmq.conf.
+
+        `beside` is a node of another name that runs, and goes on running: this one may join its cluster.
+        """
         self._settings = settings
         self._plugins = plugins
+        self.node = f"{name}@localhost"
         self.folder = Path(folder).absolute()
         self.port = port or _free_port()
         self._dist_port = _free_port()
-        self._epmd_port = _free_port()
+        self._beside = beside
+        self._epmd_port: int = _free_port() if beside is None else beside._epmd_port
+        self._cookie: str = secrets.token_hex(20) if beside is None else beside._cookie
         self._server: subprocess.Popen[bytes] | None = None
         self._epmd: subprocess.Popen[bytes] | None = None
         self._watchdog: subprocess.Popen[bytes] | None = None
@@ -101,7 +113,8 @@ class PrivateBroker:
         if self.running:
             return
         self._prepare()
-        epmd = self._epmd = self._start_epmd()
+        if self._beside is None:
+            self._epmd = self._start_epmd()
         with (self.folder / "log" / "console.log").open("ab") as console:
             server = self._server = subprocess.Popen(  # noqa: S603  an absolute path, no shell
                 [scripts / "rabbitmq-server"],
@@ -112,7 +125,8 @@ class PrivateBroker:
                 stderr=console,
                 start_new_session=True,
             )
-        self._watchdog = _start_watchdog(server.pid, epmd.pid)
+        started = [server] if self._epmd is None else [server, self._epmd]
+        self._watchdog = _start_watchdog(*(process.pid for process in started))
         atexit.register(self.kill)
         self._await_greeting(within)
 
@@ -160,7 +174,7 @@ class PrivateBroker:
         One call takes about a second.
         """
         done = subprocess.run(  # noqa: S603  an absolute path, no shell
-            [self._scripts() / "rabbitmqctl", "--node", _NODE, "--quiet", *args],
+            [self._scripts() / "rabbitmqctl", "--node", self.node, "--quiet", *args],
             env=self._environment(),
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
@@ -197,7 +211,7 @@ class PrivateBroker:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         cookie = self.folder / "home" / ".erlang.cookie"
         if not cookie.exists():
-            cookie.write_text(secrets.token_hex(20), encoding="ascii")
+            cookie.write_text(self._cookie, encoding="ascii")
             cookie.chmod(0o400)
         settings = f"{_CONFIG.format(port=self.port)}{self._settings}"
         (self.folder / "rabbitmq.conf").write_text(settings, encoding="ascii")
@@ -210,7 +224,7 @@ class PrivateBroker:
             "HOME": str(self.folder / "home"),
             "ERL_EPMD_PORT": str(self._epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODENAME": _NODE,
+            "RABBITMQ_NODENAME": self.node,
             "RABBITMQ_DIST_PORT": str(self._dist_port),
             "RABBITMQ_CTL_DIST_PORT_MIN": "0",
             "RABBITMQ_CTL_DIST_PORT_MAX": "0",
