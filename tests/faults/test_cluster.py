@@ -9,6 +9,7 @@ import pytest
 from dev.broker import PrivateBroker
 from tests.support.cluster import run_cluster
 from tests.support.stage import Figures, Stage, until_up
+from tests.support.swarm import Swarm
 
 _VHOST: Final = "test"
 
@@ -22,7 +23,7 @@ async def test_a_node_of_a_cluster_that_is_killed_loses_nothing(tmp_path: Path, 
         async with Stage(ours, f"{ours.url}/{_VHOST}", tmp_path, figures) as stage:
             await _declare_on(leading, stage)
             daemon = await stage.start_daemon()
-            await stage.follow(daemon.url, 18)
+            await stage.follow(daemon.url, 20)
             stage.amqp_url = f"{services.url}/{_VHOST}"
             async with stage.load(500) as load:
                 await load.wait_for(1500)
@@ -31,8 +32,8 @@ async def test_a_node_of_a_cluster_that_is_killed_loses_nothing(tmp_path: Path, 
                 await load.wait_for(load.confirmed + 1500, 60)
                 assert leading.node not in await _leader_of_the_log(ours)
                 other = await stage.start_daemon("two", amqp_url=f"{ours.url}/{_VHOST}")
-                await stage.follow(other.url, 2)
-                await load.wait_for(load.confirmed + 1500, 60)
+                async with Swarm() as late:
+                    await late.open(other.url, stage.tokens(5), stage.project, within=60)
                 await asyncio.to_thread(leading.start)
                 await load.wait_for(load.confirmed + 1500, 60)
             longest = f"the cluster took {load.longest:.1f} s at most for a confirm"
