@@ -69,7 +69,7 @@ def listen(
     """
     server, namespace = parse_address(url)
     commands = [(event, _parse_json(event, text)) for event, text in emit or []]
-    listener = _Listener(Terminal(sys.stdout), namespace, count)
+    listener = Listener(Terminal(sys.stdout), namespace, count)
     return asyncio.run(listener.run(server, path, token, commands))
 
 
@@ -83,7 +83,7 @@ def parse_address(url: str) -> tuple[str, str]:
     return f"{parts.scheme}://{parts.netloc}{query}", parts.path.rstrip("/") or "/"
 
 
-class _Listener:
+class Listener:
     """One client, what it prints, and why it ends."""
 
     def __init__(self, terminal: Terminal, namespace: str, count: int | None) -> None:
@@ -111,7 +111,9 @@ class _Listener:
             raise self._explain(server, error) from error
         try:
             for event, argument in commands:
+                _end_if_cancelled()
                 await self._send(event, argument)
+            _end_if_cancelled()
             await self._done.wait()
         finally:
             await self._client.disconnect()
@@ -176,6 +178,13 @@ class _Listener:
             # Raised here, in a task of the client's, it would end as a traceback there.
             self._broken_pipe = error
             self._done.set()
+
+
+def _end_if_cancelled() -> None:
+    """Ctrl-C just as an answer comes: `wait_for` of Python 3.11, which the client uses, passes over it."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _parse_json(event: str, text: str) -> object:

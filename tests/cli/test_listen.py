@@ -1,11 +1,14 @@
 """Listen: a client in the terminal, on a real daemon."""
 
+import asyncio
+import io
 import json
 
 import pytest
 
 from bridge.cli.exits import CliError, Exit
-from bridge.cli.listen import parse_address
+from bridge.cli.listen import Listener, parse_address
+from bridge.cli.terminal import Terminal
 from tests.support.command import RunningCommand, run_bridged
 from tests.support.daemon import Daemon, free_port, make_token
 
@@ -124,6 +127,29 @@ def test_ctrl_c_ends_it_without_a_traceback(daemon: Daemon) -> None:
         listener.interrupt()
         assert listener.wait() == Exit.INTERRUPTED
         assert listener.read_line() == ""
+
+
+@pytest.mark.parametrize("turns", range(8))
+async def test_ctrl_c_just_as_it_connects(daemon: Daemon, turns: int) -> None:
+    """In whatever turn of the loop it comes, once is enough."""
+    loop = asyncio.get_running_loop()
+
+    class Interrupting(io.StringIO):
+        def flush(self) -> None:
+            later(turns)
+
+    def later(left: int) -> None:
+        if left:
+            loop.call_soon(later, left - 1)
+        else:
+            running.cancel()
+
+    listener = Listener(Terminal(Interrupting()), "/portal", None)
+    token = make_token("ada", projects=["apollo"])
+    running = asyncio.ensure_future(listener.run(daemon.url, "/socket.io", token, []))
+    async with asyncio.timeout(10):
+        await asyncio.wait([running])
+    assert running.cancelled()
 
 
 def test_it_ends_when_nobody_reads_its_output_any_more(environ: dict[str, str], daemon: Daemon) -> None:
