@@ -55,6 +55,8 @@ class ConfirmingPublisher:
         self._link: Link | None = None
         self._channels: dict[str, ConfirmingChannel] = {}
         """By exchange; while there is a link there is one for each."""
+        self._renewed: asyncio.Future[None] | None = None
+        """What `_renewal` waits for, while anybody does."""
 
     async def run(self) -> None:
         """Keep the connection up until cancelled."""
@@ -64,8 +66,8 @@ class ConfirmingPublisher:
         """Publish one message and wait for the broker's answer, `confirm_timeout` at most.
 
         BROKER_UNAVAILABLE comes at once while there is no connection, and after `confirm_timeout` when
-        the broker takes nothing (memory or disk alarm) or the window is full: in each case the message
-        was not sent. What AMQP cannot carry (a key over 255 bytes) is REJECTED.
+        the broker takes nothing (memory or disk alarm), answers nothing, or the window is full: in each
+        case the message was not sent. What AMQP cannot carry (a key over 255 bytes) is REJECTED.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._config.confirm_timeout
@@ -105,11 +107,25 @@ class ConfirmingPublisher:
 
     async def _post_in_turn(self, message: PublishMessage, done: Callable[[PublishOutcome], None]) -> bool:
         """Wait until the message may be sent, and send it; False when the connection is away."""
-        if self._link is None:
-            return False
-        await self._link.writable()
-        await self._window.enter(len(message.body))
-        return self._send(message, done)
+        while self._link is not None:
+            await self._link.writable()
+            await self._window.enter(len(message.body))
+            if self._send(message, done):
+                return True
+            if self._link is not None:  # the channel is being replaced
+                await self._renewal()
+        return False
+
+    async def _renewal(self) -> None:
+        """Wait until a channel has been replaced, or the link is gone."""
+        if self._renewed is None:
+            self._renewed = asyncio.get_running_loop().create_future()
+        await asyncio.wait([self._renewed])
+
+    def _renew(self) -> None:
+        if self._renewed is not None:
+            self._renewed.set_result(None)
+            self._renewed = None
 
     def _send(self, message: PublishMessage, done: Callable[[PublishOutcome], None]) -> bool:
         """Send a message that has room in the window, and give the room back when it is answered.
@@ -144,6 +160,7 @@ class ConfirmingPublisher:
         finally:
             self._link = None
             self._channels.clear()
+            self._renew()
             if self._requester is not None:
                 self._requester.close()
 
@@ -159,6 +176,7 @@ class ConfirmingPublisher:
                     return
                 await one.channel.close()  # first: what it has sent keeps its place
                 self._channels[exchange] = await ConfirmingChannel.open(link)
+                self._renew()
             if any(future in done for future in ended):
                 return
 
