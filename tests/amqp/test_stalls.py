@@ -37,12 +37,15 @@ def let_retention_end(broker: PrivateBroker) -> None:
 async def test_consumer_that_the_broker_forgot_is_replaced(
     amqp_url: str, service: AbstractChannel, broker: PrivateBroker
 ) -> None:
-    """Where the next segment is gone for a moment nothing comes any more; the next consumer has it all."""
+    """Where the next segment is gone for a moment nothing comes any more; the next consumer has it all.
+
+    While the proxy holds acknowledgements it holds heartbeats, too: the broker waits for them for 16 s.
+    """
     without_debug()
     recorder = Recorder()
     async with Proxy.before(amqp_url) as proxy:
         config = make_config(
-            proxy.url(amqp_url), stream=Stream(max_bytes=Size("10MB")), prefetch=10, heartbeat=Duration("4s")
+            proxy.url(amqp_url), stream=Stream(max_bytes=Size("10MB")), prefetch=10, heartbeat=Duration("8s")
         )
         reader = StreamReader(config, TOPOLOGY, "one", Metrics(), recorder.on_caught_up)
         with capture_logs() as logs:
@@ -55,7 +58,7 @@ async def test_consumer_that_the_broker_forgot_is_replaced(
                 second = find_segments(broker, amqp_url)[1]
                 hidden = second.rename(second.with_suffix(".hidden"))
                 proxy.pass_on()
-                await until(lambda: any(log["event"] == "log.stalled" for log in logs))
+                await until(lambda: any(log["event"] == "log.stalled" for log in logs), within=60)
                 hidden.rename(second)
                 await recorder.wait_for(200)
     assert [int(body.split()[0]) for body in recorder.bodies] == list(range(200))
