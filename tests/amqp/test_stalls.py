@@ -56,10 +56,13 @@ async def test_consumer_that_the_broker_forgot_is_replaced(
                     await send(service, *(b"%d " % n + b"x" * _SIZE for n in range(start, start + 20)))
                 await asyncio.to_thread(let_retention_end, broker)
                 second = find_segments(broker, amqp_url)[1]
+                index = second.with_suffix(".index")  # by which the broker finds segments when it trims
+                hidden_index = index.rename(index.with_suffix(".hidden_index"))
                 hidden = second.rename(second.with_suffix(".hidden"))
                 proxy.pass_on()
                 await until(lambda: any(log["event"] == "log.stalled" for log in logs), within=60)
                 hidden.rename(second)
+                hidden_index.rename(index)
                 await recorder.wait_for(200)
     assert [int(body.split()[0]) for body in recorder.bodies] == list(range(200))
     assert reader.connection.generation == 2
